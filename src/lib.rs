@@ -1,0 +1,5 @@
+//! keywheel: an OAuth 2 token service.
+//!
+//! The modules are floors; a lower one never imports an upper one (`docs/architecture.md`, checked by `tests/it/floors.rs`).
+
+pub mod oauth;

@@ -1,0 +1,137 @@
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use serde::Serialize;
+
+/// A public RSA signing key as it is published (RFC 7517 §4, RFC 7518 §6.3.1). It has no private member to leak.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Jwk {
+    kty: &'static str,
+    #[serde(rename = "use")]
+    public_key_use: &'static str,
+    alg: &'static str,
+    kid: Thumbprint,
+    n: String,
+    e: String,
+    x5c: [String; 1],
+    #[serde(rename = "x5t#S256")]
+    x5t_s256: String,
+}
+
+impl Jwk {
+    /// A key from its modulus and exponent (unsigned, big-endian, any leading zeros), the JOSE name of its algorithm and the
+    /// DER of the one certificate that speaks of it.
+    pub fn rsa(alg: &'static str, n: &[u8], e: &[u8], certificate: &[u8]) -> Self {
+        let (n, e) = (base64url(minimal(n)), base64url(minimal(e)));
+        let kid = Thumbprint::rsa(&n, &e);
+        Jwk {
+            kty: "RSA",
+            public_key_use: "sig",
+            alg,
+            kid,
+            n,
+            e,
+            x5c: [BASE64_STANDARD.encode(certificate)],
+            x5t_s256: base64url(&certificate_sha256(certificate)),
+        }
+    }
+
+    /// The key's identifier: its thumbprint.
+    pub fn kid(&self) -> &Thumbprint {
+        &self.kid
+    }
+
+    /// SHA-256 of the certificate in base64url (RFC 7517 §4.9).
+    pub fn x5t_s256(&self) -> &str {
+        &self.x5t_s256
+    }
+}
+
+/// What the JWKS endpoint serves (RFC 7517 §5).
+#[derive(Debug, Serialize)]
+pub struct JwkSet<'a> {
+    /// The published keys, newest first.
+    pub keys: Vec<&'a Jwk>,
+}
+
+/// The SHA-256 thumbprint of a public key (RFC 7638), which serves as its `kid`: the same key always has the same, and no two
+/// keys share one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Thumbprint(String);
+
+impl Thumbprint {
+    /// Of an RSA key whose members are already in base64url.
+    fn rsa(n: &str, e: &str) -> Self {
+        // RFC 7638 §3.2: the required members in lexicographic order, without white space.
+        let canonical = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
+        Thumbprint(base64url(digest(&SHA256, canonical.as_bytes()).as_ref()))
+    }
+
+    /// A thumbprint read from a database or a command line: 43 characters of base64url.
+    pub fn parse(text: &str) -> Option<Self> {
+        let alphabet = text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        (text.len() == 43 && alphabet).then(|| Thumbprint(text.to_owned()))
+    }
+
+    /// The value of `kid`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// base64url without padding (RFC 7515 §2).
+pub fn base64url(bytes: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// SHA-256 of a certificate's DER.
+pub fn certificate_sha256(certificate: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    hash
+}
+
+/// A big-endian number without leading zero bytes (RFC 7518 §2, `Base64urlUInt`).
+fn minimal(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key of RFC 7638 §3.1.
+    const N: &str = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs\
+                     tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91C\
+                     bOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_7638() {
+        let n = BASE64_URL_SAFE_NO_PAD.decode(N).unwrap();
+        let jwk = Jwk::rsa("RS256", &n, &[1, 0, 1], b"certificate");
+        assert_eq!(jwk.kid().as_str(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(Thumbprint::parse(jwk.kid().as_str()).as_ref(), Some(jwk.kid()));
+    }
+
+    // J-01, J-02
+    #[test]
+    fn only_public_members_are_published_and_numbers_are_minimal() {
+        let json = serde_json::to_value(Jwk::rsa("RS256", &[0, 0, 0xff, 1], &[0, 1, 0, 1], &[0xfb, 0xff])).unwrap();
+        let members: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, ["alg", "e", "kid", "kty", "n", "use", "x5c", "x5t#S256"]);
+        assert_eq!((&json["n"], &json["e"]), (&"_wE".into(), &"AQAB".into()));
+        assert_eq!(json["x5c"][0], "+/8=", "x5c is standard base64 with padding");
+    }
+}

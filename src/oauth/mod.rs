@@ -1,0 +1,34 @@
+//! Floor 0: the words of the RFCs as types.
+//!
+//! Everything here is a value: no I/O, no clock, no source of randomness, no web framework, no database. The floors above
+//! speak to each other in these types.
+
+mod audience;
+mod claims;
+mod client;
+mod client_id;
+mod duration;
+mod error;
+mod grant_type;
+mod issuer;
+mod jwk;
+mod metadata;
+mod numeric_date;
+mod parameters;
+mod scope;
+mod secret;
+
+pub use audience::{Audience, AudienceError, Audiences};
+pub use claims::{AccessTokenClaims, ClaimProfile, TokenType, UnknownWord};
+pub use client::{Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord};
+pub use client_id::{ClientId, ClientIdError};
+pub use duration::{ParseSecondsError, Seconds};
+pub use error::{ErrorCode, OAuthError};
+pub use grant_type::GrantType;
+pub use issuer::{IssuerError, IssuerUrl};
+pub use jwk::{Jwk, JwkSet, Thumbprint, base64url, certificate_sha256};
+pub use metadata::ServerMetadata;
+pub use numeric_date::NumericDate;
+pub use parameters::{Parameter, Parameters, form_decode};
+pub use scope::{Scope, ScopeError};
+pub use secret::{ClientSecret, SecretHash, SecretHasher};
