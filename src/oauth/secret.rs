@@ -86,6 +86,11 @@ impl SecretHash {
         bytes.try_into().map(SecretHash).ok()
     }
 
+    /// A hash that no secret has, to be compared with when there is nothing to compare with.
+    pub const fn nobodys() -> Self {
+        SecretHash([0; 32])
+    }
+
     /// The bytes to be stored.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
