@@ -2,4 +2,5 @@
 //!
 //! The modules are floors; a lower one never imports an upper one (`docs/architecture.md`, checked by `tests/it/floors.rs`).
 
+pub mod keys;
 pub mod oauth;

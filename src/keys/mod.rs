@@ -1,0 +1,34 @@
+//! Floor 1: the key wheel.
+//!
+//! It makes signing keys, certifies and seals them, signs with them, and knows from the rows of all keys and the time of day
+//! what each key may do: sign, verify, or nothing any more. Who stores the rows, who serves the public keys and who turns the
+//! wheel is decided above; here is no storage, no HTTP, no clock and no source of randomness.
+
+mod algorithm;
+mod certificate;
+mod jwks;
+mod plan;
+mod policy;
+mod private_key;
+mod public_key;
+mod ring;
+mod sealing;
+mod signing_key;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod testing;
+
+pub use algorithm::{RsaBits, RsaBitsError, SigningAlgorithm, UnknownAlgorithm};
+pub use certificate::{Certificate, CertificateAuthority, CertificateError, Leaf};
+pub use jwks::Jwks;
+pub use plan::{Plan, PlannedChange, PlannedEvent};
+pub use policy::{
+    BrokenPromise, CLOCK_SKEW, HOLD_MARGIN, NODE_REFRESH, PolicyError, RotationPolicy, RotationSettings, Slot, Step,
+    Urgency,
+};
+pub use private_key::{KeyError, PrivateKey, Signer};
+pub use public_key::PublicKey;
+pub use ring::{KeyRing, KeyState};
+pub use sealing::{DataKey, MasterKey, MasterKeyId, SealError};
+pub use signing_key::{KeyRecord, OpenError, SignError, SigningKey};

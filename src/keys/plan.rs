@@ -1,0 +1,241 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{HOLD_MARGIN, KeyRing, KeyState, RotationPolicy};
+use crate::oauth::{NumericDate, Seconds, Thumbprint};
+
+/// What will happen to the keys, if nobody interferes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Plan {
+    /// In order of time.
+    pub events: Vec<PlannedEvent>,
+}
+
+/// One thing that will happen to one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedEvent {
+    /// When.
+    pub at: NumericDate,
+    /// To which key; `None` for one that is not made yet.
+    pub kid: Option<Thumbprint>,
+    /// What.
+    pub what: PlannedChange,
+    /// Why then, for people.
+    pub reason: String,
+}
+
+/// What happens to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlannedChange {
+    /// It stops signing.
+    StopSigning,
+    /// It begins to sign.
+    Activate,
+    /// It is made and appears in the JWKS.
+    Publish,
+    /// It leaves the JWKS, and its private half is destroyed.
+    Remove,
+}
+
+impl fmt::Display for PlannedChange {
+    /// For people: `begins to sign`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PlannedChange::StopSigning => "stops signing",
+            PlannedChange::Activate => "begins to sign",
+            PlannedChange::Publish => "is published",
+            PlannedChange::Remove => "leaves the JWK set",
+        })
+    }
+}
+
+/// A key that signs now or later.
+struct Turn {
+    kid: Option<Thumbprint>,
+    published_at: NumericDate,
+    starts: NumericDate,
+    token_life: Seconds,
+}
+
+/// How many changes of the active key a plan shows.
+const TURNS: usize = 3;
+
+impl RotationPolicy {
+    /// What will happen until the active key has changed three times.
+    pub fn plan(&self, ring: &KeyRing, now: NumericDate) -> Plan {
+        let mut events = leaving(ring, now);
+        let turns = self.turns(ring, now);
+        for turn in &turns {
+            if turn.kid.is_none() {
+                let ahead = turn.starts.since(turn.published_at);
+                let reason = match ahead.get() {
+                    0 => "no key can sign, so it does at once".to_owned(),
+                    _ => format!("{ahead} before it signs; verifiers need {} to learn of it", self.lead()),
+                };
+                events.push(turn.event(turn.published_at, PlannedChange::Publish, reason));
+            }
+            if turn.starts > now || turn.kid.is_none() {
+                let reason = format!("published since {}, so every verifier knows it", turn.published_at);
+                events.push(turn.event(turn.starts, PlannedChange::Activate, reason));
+            }
+        }
+        for (turn, successor) in turns.iter().zip(turns.iter().skip(1)) {
+            let stops = successor.starts;
+            events.push(turn.event(stops, PlannedChange::StopSigning, "its successor takes over".to_owned()));
+            let reason = format!("its last token expired {HOLD_MARGIN} ago");
+            events.push(turn.event(stops + turn.token_life + HOLD_MARGIN, PlannedChange::Remove, reason));
+        }
+        events.sort_by_key(|event| (event.at, event.what));
+        Plan { events }
+    }
+
+    /// The active key and the three after it: those that exist, then those that the policy will make.
+    fn turns(&self, ring: &KeyRing, now: NumericDate) -> Vec<Turn> {
+        let active = ring.active(now);
+        let mut existing: Vec<_> = ring
+            .keys()
+            .filter(|key| key.can_sign())
+            .filter(|key| {
+                let state = ring.state(key.kid(), now);
+                state == Some(KeyState::Next) || active.is_some_and(|active| active.kid() == key.kid())
+            })
+            .collect();
+        existing.reverse();
+        let mut turns: Vec<Turn> = existing
+            .into_iter()
+            .map(|key| Turn {
+                kid: Some(key.kid().clone()),
+                published_at: key.record().published_at,
+                starts: ring.starts_at(key.kid()).unwrap_or(key.record().activates_at),
+                token_life: key.record().longest_token_life,
+            })
+            .collect();
+        let mut activation = active.map(|key| key.record().activates_at);
+        if let Some(next) = ring.next(now) {
+            activation = Some(next.record().activates_at);
+        }
+        while turns.len() <= TURNS {
+            // A key is made when the one before it begins to sign.
+            let published_at = turns.last().map_or(now, |before| before.starts.max(now));
+            let starts = activation.map_or(now, |before| self.activation_after(before, published_at));
+            activation = Some(starts);
+            turns.push(Turn {
+                kid: None,
+                published_at,
+                starts,
+                token_life: self.settings().longest_access_ttl,
+            });
+        }
+        turns
+    }
+}
+
+impl Turn {
+    fn event(&self, at: NumericDate, what: PlannedChange, reason: String) -> PlannedEvent {
+        PlannedEvent {
+            at,
+            kid: self.kid.clone(),
+            what,
+            reason,
+        }
+    }
+}
+
+/// The removal of the keys that are published and sign no more.
+fn leaving(ring: &KeyRing, now: NumericDate) -> Vec<PlannedEvent> {
+    let held = ring.published(now).filter(|key| {
+        let state = ring.state(key.kid(), now);
+        matches!(state, Some(KeyState::Retiring | KeyState::Tainted))
+    });
+    held.filter_map(|key| {
+        Some(PlannedEvent {
+            at: ring.removed_at(key.kid())?,
+            kid: Some(key.kid().clone()),
+            what: PlannedChange::Remove,
+            reason: format!("its last token expired {HOLD_MARGIN} ago"),
+        })
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::policy::default_settings;
+    use super::super::testing::{at, record, ring};
+    use super::PlannedChange::{Activate, Publish, Remove, StopSigning};
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    fn planned(ring: &KeyRing, now: i64) -> Vec<(i64, Option<i64>, PlannedChange)> {
+        let plan = RotationPolicy::new(default_settings()).unwrap().plan(ring, at(now));
+        plan.events
+            .into_iter()
+            .map(|event| {
+                let slot = event.kid.map(|kid| ring.key(&kid).unwrap().record().slot);
+                (event.at.epoch(), slot, event.what)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_plan_shows_three_turns() {
+        let ring = ring([
+            record(0, 1, 0, 0),
+            record(1, 2, 0, 30 * DAY),
+            record(2, 3, 30 * DAY, 60 * DAY),
+        ]);
+        let hold = 600 + HOLD_MARGIN.get();
+        assert_eq!(
+            planned(&ring, 30 * DAY + 1),
+            [
+                (30 * DAY + hold, Some(1), Remove),
+                (60 * DAY, Some(2), StopSigning),
+                (60 * DAY, Some(3), Activate),
+                (60 * DAY, None, Publish),
+                (60 * DAY + hold, Some(2), Remove),
+                (90 * DAY, Some(3), StopSigning),
+                (90 * DAY, None, Activate),
+                (90 * DAY, None, Publish),
+                (90 * DAY + hold, Some(3), Remove),
+                (120 * DAY, None, StopSigning),
+                (120 * DAY, None, Activate),
+                (120 * DAY + hold, None, Remove),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_plan_of_an_empty_ring_begins_with_a_key_that_signs_at_once() {
+        let planned = planned(&KeyRing::default(), 100);
+        assert_eq!(
+            planned[..3],
+            [(100, None, Activate), (100, None, Publish), (100, None, Publish)]
+        );
+        let turns = planned.iter().filter(|(_, _, what)| *what == Activate).count();
+        assert_eq!(turns, TURNS + 1);
+    }
+
+    // The plan must be what `due` then does.
+    #[test]
+    fn the_plan_agrees_with_what_becomes_due() {
+        let policy = RotationPolicy::new(default_settings()).unwrap();
+        let ring = ring([record(0, 1, 0, 0)]);
+        let now = at(45 * DAY);
+        let [super::super::Step::Create(slot)] = policy.due(&ring, now)[..] else {
+            panic!("one key is due");
+        };
+        let plan = policy.plan(&ring, now).events;
+        let event = |what| {
+            plan.iter()
+                .find(|event| event.kid.is_none() && event.what == what)
+                .unwrap()
+        };
+        assert_eq!(event(Publish).at, slot.published_at);
+        assert_eq!(event(Activate).at, slot.activates_at);
+        assert!(event(Publish).reason.contains("86410s"), "{}", event(Publish).reason);
+    }
+}

@@ -1,0 +1,421 @@
+use thiserror::Error;
+
+use super::{KeyRing, KeyState, RsaBits, SigningAlgorithm};
+use crate::oauth::{NumericDate, Seconds, Thumbprint};
+
+/// How long a node may take to see a row that another wrote. Nodes ask every second; this allows for a slow answer.
+pub const NODE_REFRESH: Seconds = Seconds::new(5);
+
+/// How far the clocks of two nodes may be apart.
+pub const CLOCK_SKEW: Seconds = Seconds::new(5);
+
+/// How much longer a key stays published than the last token that it signed is valid: a node may sign with it until it sees
+/// its successor, by a clock that is behind, and verifiers grant an expired token up to five minutes of leeway.
+pub const HOLD_MARGIN: Seconds = Seconds::new(NODE_REFRESH.get() + CLOCK_SKEW.get() + 300);
+
+/// What an operator sets of the rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RotationSettings {
+    /// `signing.alg`.
+    pub algorithm: SigningAlgorithm,
+    /// `signing.rsa_bits`.
+    pub rsa_bits: RsaBits,
+    /// `signing.period`: how long a key signs.
+    pub period: Seconds,
+    /// `signing.jwks_max_age`: how long verifiers may keep the JWKS, as they are told.
+    pub jwks_max_age: Seconds,
+    /// `signing.slowest_verifier`: how long the slowest verifier keeps it, whatever it is told.
+    pub slowest_verifier: Seconds,
+    /// The longest life of any client's access tokens.
+    pub longest_access_ttl: Seconds,
+}
+
+/// When keys are made, sign and vanish. One that exists breaks no verifier: settings that could are refused.
+#[derive(Debug, Clone, Copy)]
+pub struct RotationPolicy {
+    settings: RotationSettings,
+}
+
+impl RotationPolicy {
+    /// A policy, if the settings keep its promises. The error names the setting, its value and the nearest that would do.
+    pub fn new(settings: RotationSettings) -> Result<Self, PolicyError> {
+        let policy = RotationPolicy { settings };
+        at_least(
+            "signing.jwks_max_age",
+            settings.jwks_max_age,
+            SHORTEST_MAX_AGE,
+            BrokenPromise::AskedTooOften,
+        )?;
+        at_most(
+            "signing.jwks_max_age",
+            settings.jwks_max_age,
+            LONGEST_MAX_AGE,
+            BrokenPromise::WithdrawnTooLate,
+        )?;
+        at_least(
+            "tokens.access_ttl",
+            settings.longest_access_ttl,
+            Seconds::new(1),
+            BrokenPromise::NeverValid,
+        )?;
+        at_least(
+            "signing.period",
+            settings.period,
+            policy.lead() + Seconds::new(1),
+            BrokenPromise::NotYetKnown,
+        )?;
+        at_most("signing.period", settings.period, LONGEST_PERIOD, BrokenPromise::TooOld)?;
+        Ok(policy)
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &RotationSettings {
+        &self.settings
+    }
+
+    /// How long a key is published at least before it signs: until the slowest verifier has fetched it from the last node that
+    /// learned of it.
+    pub fn lead(&self) -> Seconds {
+        self.settings.jwks_max_age.max(self.settings.slowest_verifier) + NODE_REFRESH + CLOCK_SKEW
+    }
+
+    /// How long a key stays published at least after it signed for the last time.
+    pub fn hold(&self) -> Seconds {
+        self.settings.longest_access_ttl + HOLD_MARGIN
+    }
+
+    /// What must be done now. The steps do not depend on who does them: of two nodes that do the same, one finds the slot
+    /// taken or the private half gone, and that is no error.
+    pub fn due(&self, ring: &KeyRing, now: NumericDate) -> Vec<Step> {
+        let retired = ring.keys().filter(|key| {
+            let state = ring.state(key.kid(), now);
+            key.can_sign() && matches!(state, Some(KeyState::Retired | KeyState::Revoked))
+        });
+        let mut steps: Vec<Step> = retired.map(|key| Step::Destroy(key.kid().clone())).collect();
+        let mut slot = ring.keys().map(|key| key.record().slot).max().unwrap_or_default() + 1;
+        let active = ring.active(now).map(|key| key.record().activates_at);
+        let active = active.unwrap_or_else(|| {
+            // Nothing can sign, so nothing is gained by waiting: either nobody has fetched any set yet, or all keys were barred.
+            steps.push(Step::Create(Slot {
+                slot,
+                published_at: now,
+                activates_at: now,
+            }));
+            slot += 1;
+            now
+        });
+        if ring.next(now).is_none() {
+            steps.push(Step::Create(Slot {
+                slot,
+                published_at: now,
+                activates_at: self.activation_after(active, now),
+            }));
+        }
+        steps
+    }
+
+    /// The present next key and the soonest instant at which it may begin to sign; it never begins later than planned.
+    pub fn early_activation(
+        &self,
+        ring: &KeyRing,
+        now: NumericDate,
+        urgency: Urgency,
+    ) -> Option<(Thumbprint, NumericDate)> {
+        let next = ring.next(now)?;
+        let record = next.record();
+        let soonest = match urgency {
+            Urgency::WhenSafe => now.max(record.published_at + self.lead()).min(record.activates_at),
+            Urgency::Now => now,
+        };
+        Some((record.kid.clone(), soonest))
+    }
+
+    /// The end of validity of the certificate of a new key: it signs for one period, may be late by another, and is then held.
+    pub fn certificate_not_after(&self, slot: &Slot) -> NumericDate {
+        slot.activates_at + self.settings.period * 2 + self.hold()
+    }
+
+    /// When a key published at `published_at` begins to sign, after one that began at `before`.
+    pub(super) fn activation_after(&self, before: NumericDate, published_at: NumericDate) -> NumericDate {
+        (before + self.settings.period).max(published_at + self.lead())
+    }
+}
+
+/// Something to be done to the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make and publish a key.
+    Create(Slot),
+    /// Destroy the private half of a key that signs never again.
+    Destroy(Thumbprint),
+}
+
+/// The place of a new key in the order of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Unique; the highest is the newest.
+    pub slot: i64,
+    /// When it is published.
+    pub published_at: NumericDate,
+    /// When it begins to sign.
+    pub activates_at: NumericDate,
+}
+
+/// How much an operator is in a hurry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// As soon as every verifier knows the key.
+    WhenSafe,
+    /// At once. Verifiers that have not fetched the key yet refuse tokens until they do.
+    Now,
+}
+
+/// A setting that would break a promise of the rotation.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PolicyError {
+    /// A setting is too small.
+    #[error("{setting} is {value}, but {reason}: set it to {smallest} or more")]
+    TooSmall {
+        /// Its name in the configuration.
+        setting: &'static str,
+        /// Its value.
+        value: Seconds,
+        /// The smallest value that would do.
+        smallest: Seconds,
+        /// What would go wrong.
+        reason: BrokenPromise,
+    },
+    /// A setting is too large.
+    #[error("{setting} is {value}, but {reason}: set it to {largest} or less")]
+    TooLarge {
+        /// Its name in the configuration.
+        setting: &'static str,
+        /// Its value.
+        value: Seconds,
+        /// The largest value that would do.
+        largest: Seconds,
+        /// What would go wrong.
+        reason: BrokenPromise,
+    },
+}
+
+/// What would go wrong with a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BrokenPromise {
+    /// Verifiers could not keep the set at all.
+    #[error("verifiers would fetch the keys for every token")]
+    AskedTooOften,
+    /// A compromised key could not be withdrawn soon.
+    #[error("a revoked key would be trusted that long")]
+    WithdrawnTooLate,
+    /// Tokens would be dead at birth.
+    #[error("every token would have expired when it is issued")]
+    NeverValid,
+    /// The lead is longer than the period.
+    #[error("a key must be published longer than signing.jwks_max_age and signing.slowest_verifier before it signs")]
+    NotYetKnown,
+    /// NIST SP 800-57 part 1 §5.3.6 grants a private signature key one to three years.
+    #[error("a signing key should not serve longer than a year")]
+    TooOld,
+}
+
+const SHORTEST_MAX_AGE: Seconds = Seconds::new(1);
+const LONGEST_MAX_AGE: Seconds = Seconds::hours(1);
+const LONGEST_PERIOD: Seconds = Seconds::days(366);
+
+fn at_least(
+    setting: &'static str,
+    value: Seconds,
+    smallest: Seconds,
+    reason: BrokenPromise,
+) -> Result<(), PolicyError> {
+    (value >= smallest).then_some(()).ok_or(PolicyError::TooSmall {
+        setting,
+        value,
+        smallest,
+        reason,
+    })
+}
+
+fn at_most(setting: &'static str, value: Seconds, largest: Seconds, reason: BrokenPromise) -> Result<(), PolicyError> {
+    (value <= largest).then_some(()).ok_or(PolicyError::TooLarge {
+        setting,
+        value,
+        largest,
+        reason,
+    })
+}
+
+#[cfg(test)]
+pub(super) fn default_settings() -> RotationSettings {
+    RotationSettings {
+        algorithm: SigningAlgorithm::Rs256,
+        rsa_bits: RsaBits::Bits2048,
+        period: Seconds::days(30),
+        jwks_max_age: Seconds::new(300),
+        slowest_verifier: Seconds::hours(24),
+        longest_access_ttl: Seconds::minutes(10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, record, ring};
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    fn policy() -> RotationPolicy {
+        RotationPolicy::new(default_settings()).unwrap()
+    }
+
+    fn slot(slot: i64, published_at: i64, activates_at: i64) -> Step {
+        Step::Create(Slot {
+            slot,
+            published_at: at(published_at),
+            activates_at: at(activates_at),
+        })
+    }
+
+    #[test]
+    fn the_lead_outlasts_the_slowest_verifier_and_the_slowest_node() {
+        assert_eq!(policy().lead(), Seconds::new(DAY + 10));
+        let settings = RotationSettings {
+            slowest_verifier: Seconds::new(0),
+            ..default_settings()
+        };
+        assert_eq!(RotationPolicy::new(settings).unwrap().lead(), Seconds::new(310));
+    }
+
+    #[test]
+    fn a_setting_one_second_beyond_its_bound_is_refused_with_the_bound() {
+        let with = |change: fn(&mut RotationSettings, i64), seconds: i64| {
+            let mut settings = default_settings();
+            change(&mut settings, seconds);
+            RotationPolicy::new(settings).map(drop)
+        };
+        type Change = fn(&mut RotationSettings, i64);
+        let period: Change = |settings, seconds| settings.period = Seconds::new(seconds);
+        let max_age: Change = |settings, seconds| settings.jwks_max_age = Seconds::new(seconds);
+        let slowest: Change = |settings, seconds| settings.slowest_verifier = Seconds::new(seconds);
+        let ttl: Change = |settings, seconds| settings.longest_access_ttl = Seconds::new(seconds);
+        for (change, accepted, refused, setting, bound) in [
+            (
+                period,
+                DAY + 11,
+                DAY + 10,
+                "signing.period is 86410s",
+                "set it to 86411s or more",
+            ),
+            (
+                period,
+                366 * DAY,
+                366 * DAY + 1,
+                "signing.period is 31622401s",
+                "set it to 366d or less",
+            ),
+            (max_age, 1, 0, "signing.jwks_max_age is 0s", "set it to 1s or more"),
+            (
+                max_age,
+                3_600,
+                3_601,
+                "signing.jwks_max_age is 3601s",
+                "set it to 1h or less",
+            ),
+            (
+                slowest,
+                30 * DAY - 11,
+                30 * DAY - 10,
+                "signing.period is 30d",
+                "set it to 2592001s or more",
+            ),
+            (ttl, 1, 0, "tokens.access_ttl is 0s", "set it to 1s or more"),
+        ] {
+            assert_eq!(with(change, accepted), Ok(()), "{setting}");
+            let refusal = with(change, refused).unwrap_err().to_string();
+            assert!(refusal.contains(setting) && refusal.contains(bound), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_first_key_signs_at_once_and_the_next_is_published_with_it() {
+        assert_eq!(
+            policy().due(&KeyRing::default(), at(1_000)),
+            [slot(1, 1_000, 1_000), slot(2, 1_000, 1_000 + 30 * DAY)]
+        );
+    }
+
+    #[test]
+    fn a_next_key_is_made_the_moment_the_present_one_begins_to_sign() {
+        let ring = ring([record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY)]);
+        assert_eq!(policy().due(&ring, at(30 * DAY - 1)), []);
+        assert_eq!(policy().due(&ring, at(30 * DAY)), [slot(3, 30 * DAY, 60 * DAY)]);
+    }
+
+    #[test]
+    fn a_next_key_that_is_made_late_still_has_its_lead() {
+        let ring = ring([record(0, 1, 0, 0)]);
+        let now = 30 * DAY - 5;
+        assert_eq!(policy().due(&ring, at(now)), [slot(2, now, now + DAY + 10)]);
+    }
+
+    #[test]
+    fn the_private_half_is_destroyed_when_the_key_retires_or_is_revoked() {
+        let mut records = [record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY), record(2, 3, 0, 60 * DAY)];
+        let kids = records.clone().map(|record| record.kid);
+        let retired = 30 * DAY + policy().hold().get();
+        assert_eq!(policy().due(&ring(records.clone()), at(retired - 1)), []);
+        let destroy = Step::Destroy(kids[0].clone());
+        assert_eq!(policy().due(&ring(records.clone()), at(retired)), [destroy]);
+        records[1].revoked_at = Some(at(31 * DAY));
+        let steps = policy().due(&ring(records), at(31 * DAY));
+        for kid in &kids[..2] {
+            assert!(steps.contains(&Step::Destroy(kid.clone())), "{steps:?}");
+        }
+        // The third took over at once, so a fourth is due.
+        assert!(steps.contains(&slot(4, 31 * DAY, 90 * DAY)), "{steps:?}");
+    }
+
+    //
+    #[test]
+    fn when_nothing_can_sign_a_key_is_made_that_signs_at_once() {
+        let barred = |mut record: super::super::KeyRecord| {
+            record.tainted_at = Some(at(DAY));
+            record
+        };
+        let ring = ring([barred(record(0, 1, 0, 0)), barred(record(1, 2, 0, 30 * DAY))]);
+        assert_eq!(
+            policy().due(&ring, at(DAY)),
+            [slot(3, DAY, DAY), slot(4, DAY, 31 * DAY)]
+        );
+    }
+
+    #[test]
+    fn a_next_key_may_begin_early_once_every_verifier_knows_it() {
+        let ring = ring([record(0, 1, 0, 0), record(1, 2, 100, 30 * DAY)]);
+        let early = |now, urgency| policy().early_activation(&ring, at(now), urgency).unwrap().1;
+        for (now, urgency, instant) in [
+            (200, Urgency::WhenSafe, 100 + DAY + 10),
+            (5 * DAY, Urgency::WhenSafe, 5 * DAY),
+            (200, Urgency::Now, 200),
+        ] {
+            assert_eq!(early(now, urgency), at(instant), "at {now}");
+        }
+        assert_eq!(
+            policy().early_activation(&ring, at(30 * DAY), Urgency::Now),
+            None,
+            "no next key yet"
+        );
+    }
+
+    //
+    #[test]
+    fn a_certificate_outlasts_a_turn_that_is_a_period_late() {
+        let slot = Slot {
+            slot: 1,
+            published_at: at(0),
+            activates_at: at(DAY),
+        };
+        assert_eq!(policy().certificate_not_after(&slot), at(61 * DAY) + policy().hold());
+    }
+}

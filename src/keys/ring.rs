@@ -1,0 +1,390 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{HOLD_MARGIN, SigningKey};
+use crate::oauth::{NumericDate, Thumbprint};
+
+/// All signing keys at one moment. It never changes: when a row changes, a new ring takes its place.
+///
+/// What a key may do follows from the rows and from `now` alone, so every node that reads the same rows agrees, without a
+/// leader.
+#[derive(Debug, Default)]
+pub struct KeyRing {
+    /// In the order in which they sign.
+    places: Vec<Place>,
+}
+
+/// A key and the span of time in which it is the one that signs.
+#[derive(Debug)]
+struct Place {
+    key: Arc<SigningKey>,
+    /// `None` when the key was barred before its turn came.
+    starts: Option<NumericDate>,
+    /// When it stops, as far as the rows tell.
+    superseded: Option<NumericDate>,
+}
+
+impl Place {
+    fn barred(&self) -> bool {
+        self.key.record().barred_at().is_some()
+    }
+
+    fn started(&self, now: NumericDate) -> bool {
+        self.starts.is_some_and(|starts| starts <= now)
+    }
+
+    /// When no token that the key signed can live any more.
+    fn removed(&self) -> Option<NumericDate> {
+        let record = self.key.record();
+        record.revoked_at.or_else(|| {
+            self.superseded
+                .map(|superseded| superseded + record.longest_token_life + HOLD_MARGIN)
+        })
+    }
+}
+
+impl KeyRing {
+    /// A ring of these keys, in any order.
+    pub fn new(keys: impl IntoIterator<Item = Arc<SigningKey>>) -> Self {
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        keys.sort_by(|one, other| {
+            let order = |key: &SigningKey| (key.record().activates_at, key.record().slot);
+            order(one).cmp(&order(other))
+        });
+        let mut places: Vec<Place> = Vec::with_capacity(keys.len());
+        // The instant since which no earlier key may sign; `None` while the one before signs until it is superseded.
+        let mut vacant_since = Some(NumericDate::from_epoch(i64::MIN));
+        for key in keys {
+            let record = key.record();
+            // A barred key leaves its turn at once to the next one, as soon as that is published: else nothing would sign.
+            let starts = vacant_since.map_or(record.activates_at, |vacant| {
+                record.activates_at.min(record.published_at.max(vacant))
+            });
+            let barred = record.barred_at();
+            let never_signs = barred.is_some_and(|barred| barred <= starts);
+            if !never_signs {
+                vacant_since = barred;
+                let before = places.iter_mut().rfind(|place| place.starts.is_some());
+                if let Some(before) = before {
+                    before.superseded = Some(before.superseded.map_or(starts, |ended| ended.min(starts)));
+                }
+            }
+            places.push(Place {
+                starts: (!never_signs).then_some(starts),
+                superseded: barred,
+                key,
+            });
+        }
+        KeyRing { places }
+    }
+
+    /// Every key, the newest first.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.places.iter().rev().map(|place| &place.key)
+    }
+
+    /// The key of this name.
+    pub fn key(&self, kid: &Thumbprint) -> Option<&Arc<SigningKey>> {
+        self.place(kid).map(|place| &place.key)
+    }
+
+    /// The one key that signs. It has its private half and is neither tainted nor revoked.
+    pub fn active(&self, now: NumericDate) -> Option<&Arc<SigningKey>> {
+        self.in_turn(now, SigningKey::can_sign).map(|place| &place.key)
+    }
+
+    /// The key that will sign after the present one: published, sound and with its private half.
+    pub fn next(&self, now: NumericDate) -> Option<&Arc<SigningKey>> {
+        let mut next = self
+            .places
+            .iter()
+            .filter(|place| !place.barred() && place.key.can_sign() && self.state_of(place, now) == KeyState::Next);
+        next.next().map(|place| &place.key)
+    }
+
+    /// What a key may do at `now`; `None` for a name that no key has.
+    pub fn state(&self, kid: &Thumbprint, now: NumericDate) -> Option<KeyState> {
+        self.place(kid).map(|place| self.state_of(place, now))
+    }
+
+    /// The keys that the JWKS shows, the newest first.
+    pub fn published(&self, now: NumericDate) -> impl Iterator<Item = &Arc<SigningKey>> {
+        let places = self.places.iter().rev();
+        places
+            .filter(move |place| self.state_of(place, now).is_published())
+            .map(|place| &place.key)
+    }
+
+    /// When a key began or will begin to sign. It is earlier than its `activates_at` when the key before it was barred.
+    pub fn starts_at(&self, kid: &Thumbprint) -> Option<NumericDate> {
+        self.place(kid).and_then(|place| place.starts)
+    }
+
+    /// When a key stopped signing or will stop, as far as the rows tell: when its successor starts, or when it was tainted.
+    pub fn superseded_at(&self, kid: &Thumbprint) -> Option<NumericDate> {
+        self.place(kid).and_then(|place| place.superseded)
+    }
+
+    /// When a key left the JWKS or will leave it, as far as the rows tell: once the last token that it signed has expired for
+    /// the most tolerant verifier, or when it was revoked.
+    pub fn removed_at(&self, kid: &Thumbprint) -> Option<NumericDate> {
+        self.place(kid).and_then(Place::removed)
+    }
+
+    /// The next instant at which the published set or the active key changes, as far as the rows tell.
+    pub fn next_change(&self, now: NumericDate) -> Option<NumericDate> {
+        let changes = self.places.iter().flat_map(|place| [place.starts, place.removed()]);
+        changes.flatten().filter(|change| *change > now).min()
+    }
+
+    fn place(&self, kid: &Thumbprint) -> Option<&Place> {
+        self.places.iter().find(|place| place.key.kid() == kid)
+    }
+
+    fn in_turn(&self, now: NumericDate, able: impl Fn(&SigningKey) -> bool) -> Option<&Place> {
+        let fit = |place: &&Place| !place.barred() && able(&place.key);
+        let newest = self.places.iter().rfind(|place| place.started(now));
+        // Something is wrong when the newest does not fit: it was barred by a node whose clock is ahead, or its private half
+        // is missing. The next key is published already and takes over.
+        newest.filter(fit).or_else(|| {
+            let mut coming = self
+                .places
+                .iter()
+                .filter(|place| place.starts.is_some_and(|starts| starts > now));
+            coming.find(fit)
+        })
+    }
+
+    fn state_of(&self, place: &Place, now: NumericDate) -> KeyState {
+        let record = place.key.record();
+        if record.revoked_at.is_some() {
+            KeyState::Revoked
+        } else if place.removed().is_some_and(|removed| removed <= now) {
+            KeyState::Retired
+        } else if record.tainted_at.is_some() {
+            KeyState::Tainted
+        } else if self
+            .in_turn(now, |_| true)
+            .is_some_and(|active| std::ptr::eq(active, place))
+        {
+            KeyState::Active
+        } else if place.started(now) {
+            KeyState::Retiring
+        } else {
+            KeyState::Next
+        }
+    }
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// Published, and will sign.
+    Next,
+    /// Published, and signs.
+    Active,
+    /// Published, because a token that it signed may still live.
+    Retiring,
+    /// No longer published; its private half is to be destroyed.
+    Retired,
+    /// Signs never again; published until it is revoked or would be retired.
+    Tainted,
+    /// Neither signs nor is published.
+    Revoked,
+}
+
+impl KeyState {
+    /// The name of the state, as the command line shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            KeyState::Next => "next",
+            KeyState::Active => "active",
+            KeyState::Retiring => "retiring",
+            KeyState::Retired => "retired",
+            KeyState::Tainted => "tainted",
+            KeyState::Revoked => "revoked",
+        }
+    }
+
+    /// Whether the JWKS shows the key.
+    pub const fn is_published(self) -> bool {
+        match self {
+            KeyState::Next | KeyState::Active | KeyState::Retiring | KeyState::Tainted => true,
+            KeyState::Retired | KeyState::Revoked => false,
+        }
+    }
+}
+
+impl fmt::Display for KeyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TOKEN_LIFE, at, record, ring};
+    use super::super::{KeyRecord, SigningKey};
+    use super::KeyState::{Active, Next, Retired, Retiring, Revoked, Tainted};
+    use super::*;
+
+    /// Three turns: 1000, 5000 and 9000. Each key is published when the one before begins to sign.
+    fn three() -> [KeyRecord; 3] {
+        [
+            record(0, 1, 1_000, 1_000),
+            record(1, 2, 1_000, 5_000),
+            record(2, 3, 5_000, 9_000),
+        ]
+    }
+
+    fn states(ring: &KeyRing, now: i64) -> Vec<KeyState> {
+        let mut keys: Vec<_> = ring.keys().collect();
+        keys.sort_by_key(|key| key.record().slot);
+        keys.iter().map(|key| ring.state(key.kid(), at(now)).unwrap()).collect()
+    }
+
+    fn active_slot(ring: &KeyRing, now: i64) -> Option<i64> {
+        ring.active(at(now)).map(|key| key.record().slot)
+    }
+
+    fn hold() -> i64 {
+        (TOKEN_LIFE + HOLD_MARGIN).get()
+    }
+
+    #[test]
+    fn the_state_follows_from_the_rows_and_the_time() {
+        let ring = ring(three());
+        for (now, expected) in [
+            (1_000, [Active, Next, Next]),
+            (4_999, [Active, Next, Next]),
+            (5_000, [Retiring, Active, Next]),
+            (5_000 + hold() - 1, [Retiring, Active, Next]),
+            (5_000 + hold(), [Retired, Active, Next]),
+            (9_000, [Retired, Retiring, Active]),
+            (9_000 + hold(), [Retired, Retired, Active]),
+            (9_000_000, [Retired, Retired, Active]),
+        ] {
+            assert_eq!(states(&ring, now), expected, "at {now}");
+            let active = expected.iter().position(|state| *state == Active).unwrap() as i64 + 1;
+            assert_eq!(active_slot(&ring, now), Some(active), "at {now}");
+        }
+    }
+
+    #[test]
+    fn a_tainted_key_hands_its_turn_to_the_next_at_once() {
+        let mut records = three();
+        records[1].tainted_at = Some(at(6_000));
+        let ring = ring(records);
+        for (now, expected) in [
+            // Barred from now on, whatever the clock says: a node whose clock is behind does not sign with it either.
+            (5_999, [Retired, Tainted, Active]),
+            (6_000, [Retired, Tainted, Active]),
+            (8_000, [Retired, Retired, Active]),
+        ] {
+            assert_eq!(states(&ring, now), expected, "at {now}");
+            assert_eq!(active_slot(&ring, now), Some(3), "at {now}");
+        }
+        let kids: Vec<_> = three().map(|record| record.kid).into();
+        assert_eq!(ring.superseded_at(&kids[1]), Some(at(6_000)));
+        assert_eq!(ring.removed_at(&kids[1]), Some(at(6_000 + hold())));
+        assert_eq!(ring.starts_at(&kids[2]), Some(at(6_000)));
+        // What came before is not changed by it.
+        assert_eq!(ring.superseded_at(&kids[0]), Some(at(5_000)));
+    }
+
+    #[test]
+    fn a_next_key_that_is_tainted_never_signs_and_the_active_one_goes_on() {
+        let mut records = three();
+        records[1].tainted_at = Some(at(2_000));
+        let ring = ring(records);
+        for (now, expected) in [
+            (2_500, [Active, Tainted, Next]),
+            (5_000, [Active, Retired, Next]),
+            (9_000, [Retiring, Retired, Active]),
+        ] {
+            assert_eq!(states(&ring, now), expected, "at {now}");
+        }
+        assert_eq!(active_slot(&ring, 8_999), Some(1));
+    }
+
+    //
+    #[test]
+    fn a_revoked_key_is_neither_used_nor_published_from_that_moment() {
+        let mut records = three();
+        records[1].revoked_at = Some(at(6_000));
+        let kid = records[1].kid.clone();
+        let ring = ring(records);
+        assert_eq!(states(&ring, 6_000), [Retired, Revoked, Active]);
+        assert!(ring.published(at(6_000)).all(|key| *key.kid() != kid));
+        assert_eq!(ring.removed_at(&kid), Some(at(6_000)));
+        assert_eq!(states(&ring, 9_000_000), [Retired, Revoked, Active]);
+    }
+
+    #[test]
+    fn nothing_signs_when_every_key_is_barred() {
+        let ring = ring(three().map(|mut record| {
+            record.tainted_at = Some(at(6_000));
+            record
+        }));
+        assert_eq!(active_slot(&ring, 6_000), None);
+        assert_eq!(active_slot(&ring, 10_000), None);
+        assert_eq!(KeyRing::default().active(at(0)).map(|key| key.kid().clone()), None);
+    }
+
+    #[test]
+    fn a_key_without_its_private_half_does_not_sign() {
+        let keys = three().map(|record| {
+            let pkcs8 =
+                (record.slot != 2).then(|| super::super::testing::private_key(record.slot as usize - 1).pkcs8());
+            Arc::new(SigningKey::open(record, pkcs8).unwrap())
+        });
+        let ring = KeyRing::new(keys);
+        assert_eq!(active_slot(&ring, 4_000), Some(1));
+        assert_eq!(active_slot(&ring, 6_000), Some(3));
+        assert_eq!(ring.next(at(2_000)).map(|key| key.record().slot), Some(3));
+    }
+
+    #[test]
+    fn the_newest_published_key_comes_first() {
+        let ring = ring(three());
+        let slots = |now| ring.published(at(now)).map(|key| key.record().slot).collect::<Vec<_>>();
+        assert_eq!(slots(5_000), [3, 2, 1]);
+        assert_eq!(slots(5_000 + hold()), [3, 2]);
+    }
+
+    #[test]
+    fn the_next_change_is_the_next_start_or_removal() {
+        let ring = ring(three());
+        for (now, change) in [
+            (0, Some(1_000)),
+            (1_000, Some(5_000)),
+            (5_000, Some(5_000 + hold())),
+            (5_000 + hold(), Some(9_000)),
+            (9_000, Some(9_000 + hold())),
+            (9_000 + hold(), None),
+        ] {
+            assert_eq!(ring.next_change(at(now)), change.map(at), "at {now}");
+        }
+    }
+
+    // J-03
+    #[test]
+    fn a_kid_names_one_key_and_a_key_has_one_kid() {
+        let records = three();
+        let kids: std::collections::HashSet<_> = records.iter().map(|record| record.kid.clone()).collect();
+        assert_eq!(kids.len(), records.len());
+        assert_eq!(
+            record(0, 9, 7, 8).kid,
+            records[0].kid,
+            "certified anew, the key keeps its name"
+        );
+        let ring = ring(records.clone());
+        for record in &records {
+            assert_eq!(ring.key(&record.kid).unwrap().record(), record);
+        }
+        assert!(ring.key(&record(5, 9, 0, 0).kid).is_none());
+    }
+}

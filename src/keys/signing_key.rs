@@ -1,0 +1,323 @@
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use thiserror::Error;
+
+use super::{Certificate, CertificateError, KeyError, PublicKey, Signer, SigningAlgorithm};
+use crate::oauth::{Jwk, NumericDate, Seconds, Thumbprint, TokenType, base64url};
+
+/// The stored facts of a signing key, except its sealed private half. Everything else follows from them and from the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key's identifier (RFC 7638).
+    pub kid: Thumbprint,
+    /// What it signs with.
+    pub alg: SigningAlgorithm,
+    /// Its place in the order of keys. No two keys share one, so that of two nodes that make the same key one wins.
+    pub slot: i64,
+    /// When it was first published.
+    pub published_at: NumericDate,
+    /// When it begins to sign.
+    pub activates_at: NumericDate,
+    /// The DER of its certificate.
+    pub certificate: Vec<u8>,
+    /// The longest life of any token that it signed or may sign.
+    pub longest_token_life: Seconds,
+    /// When it was barred from signing. A date means "from now on", whatever the clock says.
+    pub tainted_at: Option<NumericDate>,
+    /// When it was withdrawn from publication. A date means "from now on", whatever the clock says.
+    pub revoked_at: Option<NumericDate>,
+}
+
+impl KeyRecord {
+    /// When the key was barred from signing, by taint or by revocation.
+    pub fn barred_at(&self) -> Option<NumericDate> {
+        match (self.tainted_at, self.revoked_at) {
+            (Some(tainted), Some(revoked)) => Some(tainted.min(revoked)),
+            (tainted, revoked) => tainted.or(revoked),
+        }
+    }
+}
+
+/// A signing key in memory: its facts, its public half as it is published and, unless it was destroyed, its private half.
+#[derive(Debug)]
+pub struct SigningKey {
+    record: KeyRecord,
+    certificate: Certificate,
+    jwk: Jwk,
+    jwk_json: String,
+    signer: Option<Signer>,
+    /// The protected headers in base64url, in the order of [`TokenType::ALL`].
+    headers: [String; 2],
+}
+
+impl SigningKey {
+    /// Joins a record and its private half in PKCS#8, when there is one. Refuses a certificate, a private key and a `kid` that
+    /// do not belong together, and verifies the key's first signature before anybody sees one.
+    pub fn open(record: KeyRecord, pkcs8: Option<&[u8]>) -> Result<Self, OpenError> {
+        let kid = record.kid.clone();
+        let fault = |fault: OpenFault| OpenError {
+            kid: kid.clone(),
+            fault,
+        };
+        let certificate = Certificate::parse(&record.certificate).map_err(|error| fault(error.into()))?;
+        let jwk = certificate.public_key().jwk(record.alg, certificate.der());
+        if *jwk.kid() != record.kid {
+            return Err(fault(OpenFault::OtherCertificate));
+        }
+        let signer = pkcs8
+            .map(Signer::from_pkcs8)
+            .transpose()
+            .map_err(|error| fault(error.into()))?;
+        if signer
+            .as_ref()
+            .is_some_and(|signer| signer.public_key() != certificate.public_key())
+        {
+            return Err(fault(OpenFault::OtherPrivateKey));
+        }
+        let jwk_json = serde_json::to_string(&jwk).map_err(|error| fault(OpenFault::Json(error.to_string())))?;
+        let headers = TokenType::ALL.map(|typ| {
+            // Neither an algorithm, a type nor a thumbprint holds a character that JSON escapes.
+            base64url(format!(r#"{{"alg":"{}","typ":"{typ}","kid":"{kid}"}}"#, record.alg).as_bytes())
+        });
+        let key = SigningKey {
+            record,
+            certificate,
+            jwk,
+            jwk_json,
+            signer,
+            headers,
+        };
+        if key.can_sign() {
+            key.self_test()?;
+        }
+        Ok(key)
+    }
+
+    /// Signs a JWT (RFC 7515 §3.1) over claims that are already JSON. One RSA signature, and little else.
+    pub fn sign_jwt(&self, typ: TokenType, claims: &[u8]) -> Result<String, SignError> {
+        let failed = |cause: Option<KeyError>| SignError {
+            kid: self.record.kid.clone(),
+            cause,
+        };
+        let signer = self.signer.as_ref().ok_or_else(|| failed(None))?;
+        let [at_jwt, jwt] = &self.headers;
+        let header = match typ {
+            TokenType::AtJwt => at_jwt,
+            TokenType::Jwt => jwt,
+        };
+        let encoded = |bytes: usize| bytes.div_ceil(3) * 4;
+        let capacity = header.len() + encoded(claims.len()) + encoded(signer.signature_len()) + 2;
+        let mut token = String::with_capacity(capacity);
+        token.push_str(header);
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = signer.sign(token.as_bytes()).map_err(|error| failed(Some(error)))?;
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
+
+    /// Signs a probe and verifies it through the published JWK, as a stranger would. A signature spoilt by a fault gives an
+    /// RSA key away (Boneh, DeMillo and Lipton 1997), so no key is used before its first signature verified.
+    pub fn self_test(&self) -> Result<(), OpenError> {
+        let fault = |reason: String| OpenError {
+            kid: self.record.kid.clone(),
+            fault: OpenFault::SelfTest(reason),
+        };
+        let token = self
+            .sign_jwt(TokenType::AtJwt, br#"{"probe":true}"#)
+            .map_err(|error| fault(error.to_string()))?;
+        // Without a provider jsonwebtoken panics. Somebody else may have installed one, which serves as well.
+        let _installed = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let published = serde_json::from_str(&self.jwk_json).map_err(|error| fault(error.to_string()))?;
+        let key = DecodingKey::from_jwk(&published).map_err(|error| fault(error.to_string()))?;
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let verified = jsonwebtoken::decode::<serde_json::Value>(&token, &key, &validation)
+            .map_err(|error| fault(error.to_string()))?;
+        if verified.header.kid.as_deref() != Some(self.record.kid.as_str()) {
+            return Err(fault("the header names another key".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The stored facts.
+    pub fn record(&self) -> &KeyRecord {
+        &self.record
+    }
+
+    /// The key's identifier.
+    pub fn kid(&self) -> &Thumbprint {
+        &self.record.kid
+    }
+
+    /// The certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> &PublicKey {
+        self.certificate.public_key()
+    }
+
+    /// The public half as it is published.
+    pub fn jwk(&self) -> &Jwk {
+        &self.jwk
+    }
+
+    /// The same as JSON.
+    pub(super) fn jwk_json(&self) -> &str {
+        &self.jwk_json
+    }
+
+    /// Whether the private half is here.
+    pub fn can_sign(&self) -> bool {
+        self.signer.is_some()
+    }
+}
+
+/// Why a stored key is not fit for use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the signing key {kid} is unusable: {fault}")]
+pub struct OpenError {
+    /// Which key.
+    pub kid: Thumbprint,
+    fault: OpenFault,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+enum OpenFault {
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    PrivateKey(#[from] KeyError),
+    #[error("its certificate is of another key; restore its row from a backup, or revoke it")]
+    OtherCertificate,
+    #[error("its private half is of another key; restore its row from a backup, or revoke it")]
+    OtherPrivateKey,
+    #[error("its own signature does not verify ({0}); rotate it away, and suspect the machine")]
+    SelfTest(String),
+    #[error("it cannot be published: {0}")]
+    Json(String),
+}
+
+/// Why a key did not sign.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the signing key {kid} did not sign: {}", match cause {
+    Some(cause) => cause.to_string(),
+    None => "its private half is gone; rotate to another key".to_owned(),
+})]
+pub struct SignError {
+    /// Which key.
+    pub kid: Thumbprint,
+    cause: Option<KeyError>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::testing;
+    use super::*;
+
+    fn opened(certified: usize, private: usize, kid: usize) -> Result<SigningKey, OpenError> {
+        let mut record = testing::record(certified, 1, 0, 0);
+        record.kid = testing::private_key(kid).public_key().thumbprint();
+        SigningKey::open(record, Some(testing::private_key(private).pkcs8()))
+    }
+
+    fn part(token: &str, index: usize) -> Value {
+        let part = token.split('.').nth(index).unwrap();
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    }
+
+    // J-04
+    #[test]
+    fn a_key_whose_parts_do_not_agree_is_refused() {
+        for (certified, private, kid, reason) in [
+            (0, 1, 0, "private half is of another key"),
+            (0, 0, 1, "certificate is of another key"),
+            (1, 0, 0, "certificate is of another key"),
+        ] {
+            let refusal = opened(certified, private, kid).unwrap_err().to_string();
+            assert!(refusal.contains(reason), "{refusal}");
+        }
+        let mut record = testing::record(0, 1, 0, 0);
+        record.certificate.pop();
+        assert!(
+            SigningKey::open(record, None)
+                .unwrap_err()
+                .to_string()
+                .contains("unreadable")
+        );
+    }
+
+    // J-04
+    #[test]
+    fn the_certificate_in_x5c_is_of_the_published_key() {
+        let key = opened(0, 0, 0).unwrap();
+        let jwk = serde_json::to_value(key.jwk()).unwrap();
+        let [x5c] = jwk["x5c"].as_array().unwrap().as_slice() else {
+            panic!("exactly one certificate: {jwk}");
+        };
+        let der = base64::prelude::BASE64_STANDARD.decode(x5c.as_str().unwrap()).unwrap();
+        let certificate = Certificate::parse(&der).unwrap();
+        assert_eq!(jwk["n"], base64url(certificate.public_key().modulus()));
+        assert_eq!(jwk["e"], base64url(certificate.public_key().exponent()));
+        assert_eq!(jwk["x5t#S256"], base64url(&certificate.sha256()));
+        assert_eq!(jwk["kid"], certificate.public_key().thumbprint().as_str());
+        assert_eq!(serde_json::from_str::<Value>(key.jwk_json()).unwrap(), jwk);
+    }
+
+    #[test]
+    fn a_token_has_exactly_alg_typ_and_kid_and_verifies() {
+        let key = opened(0, 0, 0).unwrap();
+        for typ in TokenType::ALL {
+            // Lengths of every remainder, so that padding would show.
+            for sub in ["", "a", "ab", "abc"] {
+                let claims = json!({"sub": sub, "exp": 4_000_000_000_u64});
+                let token = key.sign_jwt(typ, claims.to_string().as_bytes()).unwrap();
+                assert_eq!(
+                    part(&token, 0),
+                    json!({"alg": "RS256", "typ": typ.as_str(), "kid": key.kid().as_str()})
+                );
+                assert_eq!(testing::verify(&token, key.jwk_json()), Ok(claims));
+                assert!(!token.contains('=') && token.matches('.').count() == 2, "{token}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_verifies_nothing() {
+        let (one, other) = (opened(0, 0, 0).unwrap(), opened(1, 1, 1).unwrap());
+        let token = one.sign_jwt(TokenType::Jwt, b"{}").unwrap();
+        assert!(testing::verify(&token, other.jwk_json()).is_err());
+    }
+
+    #[test]
+    fn a_key_without_its_private_half_is_published_and_does_not_sign() {
+        let key = SigningKey::open(testing::record(0, 1, 0, 0), None).unwrap();
+        assert!(!key.can_sign());
+        let refusal = key.sign_jwt(TokenType::AtJwt, b"{}").unwrap_err().to_string();
+        assert!(
+            refusal.contains(key.kid().as_str()) && refusal.contains("private half is gone"),
+            "{refusal}"
+        );
+        assert!(key.self_test().is_err());
+    }
+
+    // N-07, J-02
+    #[test]
+    fn printing_a_signing_key_shows_no_private_byte() {
+        let key = opened(0, 0, 0).unwrap();
+        let printed = format!("{key:?}");
+        assert!(printed.contains("Signer([REDACTED])"), "{printed}");
+        let private = testing::private_key(0).pkcs8();
+        let run = format!("{:?}", &private[600..608]);
+        assert!(!printed.contains(run.trim_matches(['[', ']'])));
+    }
+}
