@@ -4,3 +4,4 @@
 
 pub mod keys;
 pub mod oauth;
+pub mod storage;

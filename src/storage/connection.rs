@@ -1,0 +1,142 @@
+//! One connection to either backend, and the r2d2 manager that makes them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use diesel::SqliteConnection;
+use diesel::connection::SimpleConnection;
+use thiserror::Error;
+
+use super::error::{Error, Fault};
+use super::postgres::{Connector, Link};
+use super::sqlite::{self, Purpose};
+
+/// A connection to either backend.
+pub(super) enum Conn {
+    Postgres(Box<Link>),
+    Sqlite(Box<SqliteConnection>),
+}
+
+/// The same diesel expression for both backends, type-checked once for each. In it, `$c` is the connection.
+macro_rules! on {
+    ($conn:expr, $c:ident => $query:expr) => {
+        match $conn {
+            $crate::storage::connection::Conn::Postgres(link) => {
+                let $c = &mut link.connection;
+                $query
+            }
+            $crate::storage::connection::Conn::Sqlite(connection) => {
+                let $c = &mut **connection;
+                $query
+            }
+        }
+    };
+}
+pub(super) use on;
+
+impl Conn {
+    /// Runs SQL that returns nothing and takes no values.
+    pub(super) fn batch(&mut self, sql: &str) -> diesel::QueryResult<()> {
+        on!(self, c => c.batch_execute(sql))
+    }
+
+    /// Whether the server is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            Conn::Postgres(link) => link.is_lost(),
+            Conn::Sqlite(_) => false,
+        }
+    }
+
+    /// Runs `intention` and tells apart why it failed.
+    pub(super) fn run<T>(&mut self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
+        intention(self).map_err(|fault| fault.into_error(self.is_lost()))
+    }
+
+    /// Runs `intention` in a transaction of PostgreSQL that begins with `first`. SQLite's transactions belong to the
+    /// [writer](super::writer), so there it just runs.
+    pub(super) fn transaction<T>(
+        &mut self,
+        first: &str,
+        intention: impl FnOnce(&mut Conn) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let Conn::Postgres(link) = self else {
+            return intention(self);
+        };
+        link.begin(first)?;
+        let outcome = intention(self);
+        let Conn::Postgres(link) = self else {
+            return outcome;
+        };
+        match outcome {
+            Ok(value) => {
+                link.end("COMMIT")?;
+                Ok(value)
+            }
+            Err(fault) => {
+                if let Err(error) = link.end("ROLLBACK") {
+                    tracing::debug!(%error, "a transaction could not be rolled back; its connection is closed");
+                }
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(super) struct ConnectError(pub(super) String);
+
+/// Makes the pool's connections: all of them on PostgreSQL, those that read on SQLite.
+#[derive(Clone)]
+pub(super) enum Connections {
+    Postgres(Box<Connector>),
+    Sqlite {
+        path: PathBuf,
+        busy: Duration,
+        statements: Arc<AtomicU64>,
+    },
+}
+
+impl r2d2::ManageConnection for Connections {
+    type Connection = Conn;
+    type Error = ConnectError;
+
+    fn connect(&self) -> Result<Conn, ConnectError> {
+        match self {
+            Connections::Postgres(connector) => connector.connect().map(|link| Conn::Postgres(Box::new(link))),
+            Connections::Sqlite { path, busy, statements } => {
+                sqlite::connect(path, Purpose::Reading, *busy, statements).map(|c| Conn::Sqlite(Box::new(c)))
+            }
+        }
+        .map_err(ConnectError)
+    }
+
+    /// Costs no round trip: a server that hung up is noticed, one that fell silent is noticed by the statement.
+    fn is_valid(&self, conn: &mut Conn) -> Result<(), ConnectError> {
+        if conn.is_lost() {
+            return Err(ConnectError("the server closed the connection".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, conn: &mut Conn) -> bool {
+        match conn {
+            Conn::Postgres(link) => link.in_transaction || link.is_lost(),
+            Conn::Sqlite(_) => std::thread::panicking(),
+        }
+    }
+}
+
+/// Passes what goes wrong in the pool to the log. No message of [`ConnectError`] holds a password.
+#[derive(Debug)]
+pub(super) struct LogFailures;
+
+impl r2d2::HandleError<ConnectError> for LogFailures {
+    fn handle_error(&self, error: ConnectError) {
+        tracing::warn!(%error, "no connection to the database");
+    }
+}

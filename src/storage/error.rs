@@ -1,0 +1,203 @@
+use std::fmt;
+use std::sync::Arc;
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use thiserror::Error;
+
+/// Why the database did not answer. That something is absent is never an error.
+#[derive(Debug, Clone, Error)]
+pub enum Error {
+    /// The database cannot be reached, is busy, full, or answers too slowly; trying again later is safe. When the connection
+    /// broke while a transaction was being committed, the transaction may have happened: every method's outcome tells
+    /// (`Exists`, `false`) when it is tried again.
+    #[error("the database is not available: {reason}")]
+    Unavailable {
+        /// Why, for the operator. Holds no password.
+        reason: String,
+    },
+    /// A row that cannot be: somebody changed the database by hand, or it is damaged.
+    #[error("table {table} holds {what}: restore the row from a backup or delete it")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with the row.
+        what: String,
+    },
+    /// The settings name something that cannot be used, such as a file of root certificates without a certificate.
+    #[error("{0}")]
+    Settings(String),
+    /// Anything else: a defect, or a schema that does not fit.
+    #[error("the database refused a statement: {0} (is the schema up to date? see `keywheel db status`)")]
+    Database(#[source] Cause),
+}
+
+impl Error {
+    pub(super) fn unavailable(reason: impl fmt::Display) -> Self {
+        Error::Unavailable {
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// What the database or its driver said, for the log alone.
+#[derive(Clone)]
+pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Cause {
+    pub(super) fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Cause(Arc::from(cause.into()))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// What stops an intention half way; becomes an [`Error`] where the state of the connection is known.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Diesel(DieselError),
+    Corrupt { table: &'static str, what: String },
+    Migration(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Fault {
+    pub(super) fn corrupt(table: &'static str, what: impl Into<String>) -> Self {
+        Fault::Corrupt {
+            table,
+            what: what.into(),
+        }
+    }
+
+    /// `connection_is_lost` tells a server that went away from one that refused.
+    pub(super) fn into_error(self, connection_is_lost: bool) -> Error {
+        match self {
+            Fault::Corrupt { table, what } => Error::Corrupt { table, what },
+            Fault::Migration(error) => match error.downcast() {
+                Ok(error) => Fault::Diesel(*error).into_error(connection_is_lost),
+                Err(error) => Error::Database(Cause::new(error)),
+            },
+            Fault::Diesel(error) if connection_is_lost || is_passing(&error) => Error::unavailable(error),
+            Fault::Diesel(error @ DieselError::DeserializationError(_)) => Error::Corrupt {
+                table: "(unknown)",
+                what: format!("a value of the wrong type ({error})"),
+            },
+            Fault::Diesel(error) => Error::Database(Cause::new(error)),
+        }
+    }
+}
+
+impl From<DieselError> for Fault {
+    fn from(error: DieselError) -> Self {
+        Fault::Diesel(error)
+    }
+}
+
+/// Whether an error goes away by itself. The driver hides SQLSTATE and SQLite's code, so their texts must do: SQLite speaks
+/// English only; a PostgreSQL that speaks another language makes some of these [`Error::Database`] instead.
+fn is_passing(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(
+            DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::SerializationFailure
+            // The primary became a standby.
+            | DatabaseErrorKind::ReadOnlyTransaction,
+            _,
+        )
+        | DieselError::BrokenTransactionManager => true,
+        DieselError::DatabaseError(_, information) => {
+            PASSING.iter().any(|known| information.message().contains(known))
+        }
+        _ => false,
+    }
+}
+
+const PASSING: [&str; 16] = [
+    // PostgreSQL
+    "due to statement timeout",
+    "due to lock timeout",
+    "deadlock detected",
+    "terminating connection",
+    "the database system is",
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+    "No space left on device",
+    "could not extend file",
+    // SQLite
+    "database is locked",
+    "database table is locked",
+    "database or disk is full",
+    "disk I/O error",
+    "unable to open database file",
+    "attempt to write a readonly database",
+];
+
+/// An error with all its causes in one line.
+pub(super) fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_in_words = cause.to_string();
+        // Some errors repeat their source in their own text.
+        if !words.contains(&cause_in_words) {
+            words.push_str(": ");
+            words.push_str(&cause_in_words);
+        }
+        source = cause.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: DatabaseErrorKind, message: &str) -> Error {
+        Fault::from(DieselError::DatabaseError(kind, Box::new(message.to_owned()))).into_error(false)
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_unavailable_and_a_refusal_is_not() {
+        for message in [
+            "database is locked",
+            "database or disk is full",
+            "canceling statement due to lock timeout",
+        ] {
+            let error = error(DatabaseErrorKind::Unknown, message);
+            assert!(matches!(error, Error::Unavailable { .. }), "{message}");
+        }
+        assert!(matches!(
+            error(DatabaseErrorKind::UnableToSendCommand, "connection closed"),
+            Error::Unavailable { .. }
+        ));
+        assert!(matches!(
+            error(DatabaseErrorKind::Unknown, "no such table: clients"),
+            Error::Database(_)
+        ));
+    }
+
+    #[test]
+    fn a_refusal_on_a_lost_connection_is_unavailable() {
+        let refusal = DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new("arrêt en cours".to_owned()));
+        assert!(matches!(
+            Fault::from(refusal).into_error(true),
+            Error::Unavailable { .. }
+        ));
+    }
+}

@@ -1,0 +1,118 @@
+use diesel::connection::{Connection, SimpleConnection};
+use diesel::migration::{Migration as _, MigrationSource};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel::sqlite::Sqlite;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::connection::{Conn, Connections, on};
+use super::error::{Cause, Error, Fault};
+use super::schema::__diesel_schema_migrations as applied_migrations;
+use super::sqlite::{self, Purpose};
+use super::store::Store;
+
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// A step of the schema that this version knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// Its name, the same on both backends.
+    pub name: String,
+    /// Whether the database has taken it.
+    pub applied: bool,
+}
+
+impl Store {
+    /// Brings the schema up to this version, all steps or none; the names of those that were missing. Several nodes may do
+    /// it at once: one does, the others wait and find nothing left.
+    pub fn migrate(&self) -> Result<Vec<String>, Error> {
+        match self.connections() {
+            Connections::Postgres(connector) => {
+                let mut link = connector.patient().connect().map_err(Error::unavailable)?;
+                let migrated = link.connection.transaction(|connection| {
+                    // Ends with the transaction, unlike a session's lock, which a pooler could leave with somebody else.
+                    connection.batch_execute(ONE_MIGRATION)?;
+                    run(connection, POSTGRES)
+                });
+                migrated.map_err(|fault| fault.into_error(link.is_lost()))
+            }
+            Connections::Sqlite { path, busy, statements } => {
+                let mut connection =
+                    sqlite::connect(path, Purpose::Writing, *busy, statements).map_err(Error::unavailable)?;
+                connection
+                    .immediate_transaction(|connection| run(connection, SQLITE))
+                    .map_err(|fault| fault.into_error(false))
+            }
+        }
+    }
+
+    /// The migrations that this version knows, in order. Changes nothing.
+    pub fn migrations(&self) -> Result<Vec<Migration>, Error> {
+        let mut names = match self.connections() {
+            Connections::Postgres(_) => names::<Pg>(POSTGRES)?,
+            Connections::Sqlite { .. } => names::<Sqlite>(SQLITE)?,
+        };
+        names.sort();
+        let applied = self.read(applied)?;
+        Ok(names
+            .into_iter()
+            .map(|(version, name)| Migration {
+                name,
+                applied: applied.contains(&version),
+            })
+            .collect())
+    }
+}
+
+/// "kwmigrat" in ASCII, as a number; nobody else's lock.
+const ONE_MIGRATION: &str = "SELECT pg_advisory_xact_lock(7743778383761400180)";
+
+fn run<C, B>(connection: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, Fault>
+where
+    C: MigrationHarness<B>,
+    B: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    let mut applied = Vec::new();
+    for migration in connection.pending_migrations(source).map_err(Fault::Migration)? {
+        connection.run_migration(&*migration).map_err(Fault::Migration)?;
+        applied.push(migration.name().to_string());
+    }
+    Ok(applied)
+}
+
+/// Version and name of each.
+fn names<B: diesel::backend::Backend>(source: EmbeddedMigrations) -> Result<Vec<(String, String)>, Error>
+where
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    let migrations = MigrationSource::<B>::migrations(&source).map_err(|error| Error::Database(Cause::new(error)))?;
+    Ok(migrations
+        .iter()
+        .map(|migration| (migration.name().version().to_string(), migration.name().to_string()))
+        .collect())
+}
+
+/// The versions that the database has taken, none when it is empty.
+fn applied(conn: &mut Conn) -> Result<Vec<String>, Fault> {
+    let table_of_migrations = match conn {
+        Conn::Postgres(_) => {
+            "SELECT tablename::text AS name FROM pg_tables WHERE tablename = '__diesel_schema_migrations' \
+             AND schemaname = ANY (current_schemas(false))"
+        }
+        Conn::Sqlite(_) => "SELECT name FROM sqlite_master WHERE name = '__diesel_schema_migrations'",
+    };
+    let found: Vec<TableName> = on!(conn, c => diesel::sql_query(table_of_migrations).load(c))?;
+    if found.iter().all(|table| table.name.is_empty()) {
+        return Ok(Vec::new());
+    }
+    Ok(on!(conn, c => applied_migrations::table.select(applied_migrations::version).load(c))?)
+}
+
+#[derive(QueryableByName)]
+struct TableName {
+    #[diesel(sql_type = Text)]
+    name: String,
+}

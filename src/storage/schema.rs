@@ -1,0 +1,95 @@
+//! The tables of `migrations/`, as diesel sees them. Both backends have the same.
+
+diesel::table! {
+    clients (id) {
+        id -> BigInt,
+        client_id -> Text,
+        name -> Text,
+        grant_types -> Text,
+        auth_methods -> Text,
+        scope -> Text,
+        audiences -> Text,
+        access_ttl -> Nullable<BigInt>,
+        token_type -> Text,
+        claim_profile -> Text,
+        introspect -> Bool,
+        enabled -> Bool,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    client_secrets (id) {
+        id -> Text,
+        client -> BigInt,
+        hash -> Binary,
+        hint -> Text,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    data_keys (id) {
+        id -> BigInt,
+        master_key_id -> Text,
+        wrapped -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    certificate_authorities (id) {
+        id -> BigInt,
+        certificate -> Binary,
+        sealed_private_key -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    signing_keys (kid) {
+        kid -> Text,
+        alg -> Text,
+        slot -> BigInt,
+        published_at -> BigInt,
+        activates_at -> BigInt,
+        certificate -> Binary,
+        sealed_private_key -> Nullable<Binary>,
+        longest_token_life -> BigInt,
+        tainted_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    changes (id) {
+        id -> BigInt,
+        kind -> Text,
+        subject -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit_events (id) {
+        id -> BigInt,
+        at -> BigInt,
+        event -> Text,
+        actor -> Text,
+        client_id -> Nullable<Text>,
+        kid -> Nullable<Text>,
+        detail -> Text,
+    }
+}
+
+diesel::table! {
+    /// Kept by diesel's migration harness.
+    __diesel_schema_migrations (version) {
+        version -> Text,
+    }
+}
+
+diesel::joinable!(client_secrets -> clients (client));
+diesel::allow_tables_to_appear_in_same_query!(clients, client_secrets);

@@ -1,0 +1,119 @@
+use diesel::dsl::count_star;
+use diesel::prelude::*;
+
+use super::audit::AuditEvent;
+use super::changes::ChangeKind;
+use super::clients;
+use super::connection::{Conn, on};
+use super::error::{Error, Fault};
+use super::schema::client_secrets;
+use super::store::{Effect, Store};
+use crate::oauth::{ClientId, ClientSecretRecord, NumericDate, SecretHash};
+
+/// What became of [`Store::add_client_secret`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretAddition {
+    /// The secret is accepted from now on.
+    Added,
+    /// There is no such client.
+    UnknownClient,
+    /// The client has [`Store::MAX_SECRETS`] already, live or expired; revoke one first.
+    TooMany,
+}
+
+impl Store {
+    /// Most secrets that a client may have: each is one more that a presented secret is compared with.
+    pub const MAX_SECRETS: usize = 10;
+
+    /// The client's secrets, oldest first, live or not; `None` when there is no such client.
+    pub fn client_secrets(&self, id: &ClientId) -> Result<Option<Vec<ClientSecretRecord>>, Error> {
+        Ok(self.client(id)?.map(|(_, secrets)| secrets))
+    }
+
+    /// Adds a secret beside those that the client has.
+    pub fn add_client_secret(
+        &self,
+        id: &ClientId,
+        secret: &ClientSecretRecord,
+        event: &AuditEvent,
+    ) -> Result<SecretAddition, Error> {
+        let (id, secret, event) = (id.as_str().to_owned(), secret.clone(), event.clone());
+        self.administer(move |conn| {
+            let Some(client) = clients::row_of(conn, &id)? else {
+                return Ok(Effect::none(SecretAddition::UnknownClient));
+            };
+            let present: i64 = on!(conn, c => client_secrets::table
+                .filter(client_secrets::client.eq(client))
+                .select(count_star())
+                .first(c))?;
+            if usize::try_from(present).is_ok_and(|present| present >= Store::MAX_SECRETS) {
+                return Ok(Effect::none(SecretAddition::TooMany));
+            }
+            insert(conn, client, &secret)?;
+            let at = event.at.epoch();
+            Ok(Effect::of(SecretAddition::Added, event).changing(ChangeKind::Client, id, at))
+        })
+    }
+
+    /// Deletes one of the client's secrets, which is refused from now on; whether there was one.
+    pub fn revoke_client_secret(&self, id: &ClientId, secret_id: &str, event: &AuditEvent) -> Result<bool, Error> {
+        let (id, secret_id, event) = (id.as_str().to_owned(), secret_id.to_owned(), event.clone());
+        self.administer(move |conn| {
+            let Some(client) = clients::row_of(conn, &id)? else {
+                return Ok(Effect::none(false));
+            };
+            let revoked = on!(conn, c => diesel::delete(client_secrets::table)
+                .filter(client_secrets::id.eq(&secret_id).and(client_secrets::client.eq(client)))
+                .execute(c))?;
+            if revoked == 0 {
+                return Ok(Effect::none(false));
+            }
+            let at = event.at.epoch();
+            Ok(Effect::of(true, event).changing(ChangeKind::Client, id, at))
+        })
+    }
+}
+
+/// Stores a secret of the client with the row number `client`, in the transaction under way.
+pub(super) fn insert(conn: &mut Conn, client: i64, secret: &ClientSecretRecord) -> Result<(), Fault> {
+    let row = SecretRow {
+        id: secret.id.clone(),
+        client,
+        hash: secret.hash.as_bytes().to_vec(),
+        hint: secret.hint.clone(),
+        created_at: secret.created_at.epoch(),
+        expires_at: secret.expires_at.map(NumericDate::epoch),
+    };
+    on!(conn, c => diesel::insert_into(client_secrets::table).values(&row).execute(c))?;
+    Ok(())
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = client_secrets, check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]
+#[diesel(treat_none_as_default_value = false)]
+pub(super) struct SecretRow {
+    id: String,
+    client: i64,
+    hash: Vec<u8>,
+    hint: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+}
+
+impl SecretRow {
+    pub(super) fn into_record(self) -> Result<ClientSecretRecord, Fault> {
+        let hash = SecretHash::from_bytes(&self.hash).ok_or_else(|| {
+            Fault::corrupt(
+                "client_secrets",
+                format!("secret {:?} without a hash of 32 bytes", self.id),
+            )
+        })?;
+        Ok(ClientSecretRecord {
+            id: self.id,
+            hash,
+            hint: self.hint,
+            created_at: NumericDate::from_epoch(self.created_at),
+            expires_at: self.expires_at.map(NumericDate::from_epoch),
+        })
+    }
+}

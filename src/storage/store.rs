@@ -1,0 +1,236 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::audit::{self, AuditEvent};
+use super::changes::{self, ChangeKind};
+use super::connection::{Conn, Connections, LogFailures};
+use super::error::{Error, Fault};
+use super::postgres::Connector;
+use super::sqlite;
+use super::url::{DatabaseUrl, Target};
+use super::writer::Writer;
+
+/// Where the database is and how patiently it is used.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The database.
+    pub url: DatabaseUrl,
+    /// Most connections at a time: of this process to PostgreSQL, or, up to four of them, for reading from SQLite.
+    pub pool_size: u32,
+    /// Longest time to reach PostgreSQL and log in.
+    pub connect_timeout: Duration,
+    /// Longest time that a statement may take, and that a write may wait for its turn on SQLite.
+    pub statement_timeout: Duration,
+}
+
+impl Settings {
+    /// Eight connections, five seconds to connect and five for a statement.
+    pub fn new(url: DatabaseUrl) -> Self {
+        Settings {
+            url,
+            pool_size: 8,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The pool of connections at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// Open connections.
+    pub connections: u32,
+    /// Those of them that nobody uses.
+    pub idle: u32,
+    /// Most there may be.
+    pub max: u32,
+}
+
+/// Longest wait for a free connection, of which one is had while the database answers.
+const CHECKOUT: Duration = Duration::from_secs(1);
+
+/// The database. Cloning is cheap; all clones share their connections.
+///
+/// Every method waits for the database, so it is to be called on a thread that may wait, never on one that runs futures.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    url: DatabaseUrl,
+    connections: Connections,
+    pool: r2d2::Pool<Connections>,
+    /// On SQLite alone.
+    writer: Option<Writer>,
+    statements: Arc<AtomicU64>,
+}
+
+impl Store {
+    /// Makes ready to use the database; migrates nothing.
+    ///
+    /// PostgreSQL need not be there yet: methods are [`Error::Unavailable`] until it is. An SQLite file is created, readable by
+    /// its owner alone.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for root certificates that cannot be read, [`Error::Unavailable`] for an SQLite file that cannot
+    /// be opened.
+    pub fn open(settings: &Settings) -> Result<Store, Error> {
+        let statements = Arc::new(AtomicU64::new(0));
+        let Settings {
+            url,
+            pool_size,
+            connect_timeout,
+            statement_timeout: patience,
+        } = settings;
+        let (connections, writer, size) = match &url.0 {
+            Target::Postgres(target) => {
+                let connector = Connector::new(target, *connect_timeout, *patience, Arc::clone(&statements))?;
+                (Connections::Postgres(Box::new(connector)), None, *pool_size)
+            }
+            Target::Sqlite(path) => {
+                sqlite::create_file(path).map_err(Error::unavailable)?;
+                let writer = Writer::start(path.clone(), *patience, *patience, Arc::clone(&statements))?;
+                let connections = Connections::Sqlite {
+                    path: path.clone(),
+                    busy: *patience,
+                    statements: Arc::clone(&statements),
+                };
+                (connections, Some(writer), (*pool_size).min(4))
+            }
+        };
+        let pool = r2d2::Pool::builder()
+            .max_size(size.max(1))
+            .min_idle(Some(1))
+            .connection_timeout(CHECKOUT)
+            .error_handler(Box::new(LogFailures))
+            .build_unchecked(connections.clone());
+        Ok(Store(Arc::new(Inner {
+            url: url.clone(),
+            connections,
+            pool,
+            writer,
+            statements,
+        })))
+    }
+
+    /// Asks the database for a sign of life.
+    pub fn ping(&self) -> Result<(), Error> {
+        self.read(|conn| Ok(conn.batch("SELECT 1")?))
+    }
+
+    /// Statements sent so far on all connections, those that set a connection up excepted. Several in one round trip count once.
+    pub fn statements(&self) -> u64 {
+        self.0.statements.load(Ordering::Relaxed)
+    }
+
+    /// The pool of connections now; on SQLite, of those that read.
+    pub fn pool(&self) -> PoolState {
+        let state = self.0.pool.state();
+        PoolState {
+            connections: state.connections,
+            idle: state.idle_connections,
+            max: self.0.pool.max_size(),
+        }
+    }
+
+    pub(super) fn connections(&self) -> &Connections {
+        &self.0.connections
+    }
+
+    /// One statement that reads, or several that need not see the same moment.
+    pub(super) fn read<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
+        // r2d2's error tells in words why the last attempt to connect failed.
+        let mut conn = self.0.pool.get().map_err(Error::unavailable)?;
+        conn.run(intention)
+    }
+
+    /// One statement that writes. It needs no transaction of its own on PostgreSQL, which saves two round trips.
+    pub(super) fn write<T: Send + 'static>(
+        &self,
+        statement: impl FnOnce(&mut Conn) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        match &self.0.writer {
+            Some(writer) => writer.submit(statement),
+            None => self.read(statement),
+        }
+    }
+
+    /// A transaction of an administrator, or of the key wheel: whatever it changes is announced to all nodes and, with its
+    /// audit events, becomes visible at once or not at all.
+    pub(super) fn administer<T: Send + 'static>(
+        &self,
+        intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        let transaction = |conn: &mut Conn| {
+            let effect = intention(conn)?;
+            changes::insert(conn, &effect.changes)?;
+            audit::insert(conn, &effect.events)?;
+            Ok(effect.outcome)
+        };
+        match &self.0.writer {
+            Some(writer) => writer.submit(transaction),
+            None => self.read(|conn| conn.transaction(ONE_ADMINISTRATOR, transaction)),
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.0.url)
+    }
+}
+
+/// Administrative transactions of PostgreSQL wait for each other ("keywheel" in ASCII, as a number).
+///
+/// A row's id is drawn when it is inserted and the row becomes visible when its transaction commits. Did two transactions
+/// overlap, the one with the higher id could commit first; whoever reads the feed in between would go on from there and never
+/// see the lower one. The lock is taken before any id is drawn and let go after the commit, so ids become visible in order.
+/// It also lets a transaction read before it writes without anything changing in between. SQLite has one writer anyway.
+const ONE_ADMINISTRATOR: &str = "SELECT pg_advisory_xact_lock(7738725088465610092)";
+
+/// What an administrative transaction did.
+pub(super) struct Effect<T> {
+    outcome: T,
+    changes: Vec<changes::NewChange>,
+    events: Vec<AuditEvent>,
+}
+
+impl<T> Effect<T> {
+    /// Nothing: nobody needs to be told.
+    pub(super) fn none(outcome: T) -> Self {
+        Effect {
+            outcome,
+            changes: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Something, of which `event` speaks.
+    pub(super) fn of(outcome: T, event: AuditEvent) -> Self {
+        Effect {
+            events: vec![event],
+            ..Effect::none(outcome)
+        }
+    }
+
+    /// Several things, each with its event.
+    pub(super) fn all_of(outcome: T, events: Vec<AuditEvent>) -> Self {
+        Effect {
+            events,
+            ..Effect::none(outcome)
+        }
+    }
+
+    /// Announces a change to all nodes.
+    pub(super) fn changing(mut self, kind: ChangeKind, subject: impl Into<String>, at: i64) -> Self {
+        self.changes.push(changes::NewChange::new(kind, subject.into(), at));
+        self
+    }
+
+    /// Announces a change of each of several keys.
+    pub(super) fn changing_keys(self, kids: Vec<String>, at: i64) -> Self {
+        kids.into_iter()
+            .fold(self, |effect, kid| effect.changing(ChangeKind::SigningKey, kid, at))
+    }
+}

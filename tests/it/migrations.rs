@@ -1,0 +1,56 @@
+//! The schema's steps.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use keywheel::storage::Error;
+
+use crate::support::on_both;
+
+#[test]
+fn both_backends_have_the_same_migrations() {
+    let names = |backend: &str| -> BTreeSet<String> {
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(backend))
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .inspect(|entry| assert!(entry.path().join("up.sql").exists(), "{:?}", entry.path()))
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect()
+    };
+    assert_eq!(names("postgres"), names("sqlite"));
+    assert!(!names("postgres").is_empty());
+}
+
+#[test]
+fn migrating_applies_each_step_once_and_looking_changes_nothing() {
+    on_both(|database| {
+        let store = database.open();
+        let known = store.migrations().unwrap();
+        assert!(!known.is_empty() && known.iter().all(|migration| !migration.applied));
+        assert!(
+            matches!(store.latest_change(), Err(Error::Database(_))),
+            "there is no table yet"
+        );
+
+        let names: Vec<String> = known.into_iter().map(|migration| migration.name).collect();
+        assert_eq!(store.migrate().unwrap(), names);
+        assert_eq!(store.migrate().unwrap(), Vec::<String>::new());
+        assert!(store.migrations().unwrap().iter().all(|migration| migration.applied));
+        assert_eq!(store.latest_change().unwrap(), 0);
+    });
+}
+
+#[test]
+fn nodes_that_migrate_at_once_apply_each_step_once_between_them() {
+    on_both(|database| {
+        let applied: Vec<Vec<String>> = std::thread::scope(|scope| {
+            let nodes: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| database.open().migrate().unwrap()))
+                .collect();
+            nodes.into_iter().map(|node| node.join().unwrap()).collect()
+        });
+        let known = database.open().migrations().unwrap().len();
+        assert_eq!(applied.iter().flatten().count(), known, "{applied:?}");
+    });
+}

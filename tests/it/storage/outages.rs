@@ -1,0 +1,144 @@
+//! Databases that are not there, or not willing.
+
+use std::time::{Duration, Instant};
+
+use keywheel::storage::{DatabaseUrl, Error, Settings, Store};
+
+use super::{create, event, id, new_client};
+use crate::support::Database;
+use crate::support::postgres::{TestPostgres, execute, shared};
+
+fn open(url: &str) -> Store {
+    Store::open(&Settings::new(DatabaseUrl::parse(url).unwrap())).unwrap()
+}
+
+fn reason(outcome: Result<(), Error>) -> String {
+    match outcome {
+        Err(Error::Unavailable { reason }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stopped_postgresql_is_unavailable_and_works_again_once_it_is_back() {
+    let mut server = TestPostgres::start();
+    let store = open(&server.url("postgres"));
+    store.migrate().unwrap();
+    create(&store, "before");
+    // More than one connection must be found dead.
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| store.ping().unwrap());
+        }
+    });
+
+    server.stop();
+    for _ in 0..2 {
+        let begin = Instant::now();
+        let created = store.create_client(&new_client("during"), None, &event("client.created"));
+        assert!(matches!(created, Err(Error::Unavailable { .. })), "{created:?}");
+        let read = store.client(&id("before"));
+        assert!(matches!(read, Err(Error::Unavailable { .. })), "{read:?}");
+        assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    }
+
+    server.restart();
+    let begin = Instant::now();
+    while store.ping().is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+    assert!(store.client(&id("before")).unwrap().is_some());
+    assert!(store.client(&id("during")).unwrap().is_none());
+    create(&store, "after");
+}
+
+#[test]
+fn connections_that_the_server_closed_are_replaced_without_anybody_noticing() {
+    let database = Database::postgres();
+    let store = database.store();
+    for _ in 0..3 {
+        store.ping().unwrap();
+        execute(
+            database.url(),
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() \
+             AND datname = current_database() AND application_name = 'keywheel'",
+        )
+        .unwrap();
+        // The server closes them in its own time.
+        std::thread::sleep(Duration::from_millis(200));
+        store.ping().unwrap();
+        create(&store, &format!("c-{}", store.statements()));
+    }
+}
+
+#[test]
+fn a_postgresql_that_was_never_there_is_unavailable_and_the_reason_is_said_without_the_password() {
+    let store = open("postgres://keywheel:hunter2@127.0.0.1:1/keywheel");
+    std::thread::sleep(Duration::from_millis(100));
+    let said = reason(store.ping());
+    assert!(
+        said.contains("127.0.0.1:1/keywheel") && said.contains("refused"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+    let said = reason(store.migrate().map(drop));
+    assert!(said.contains("refused") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn an_unknown_database_is_named() {
+    let server = shared();
+    let url = server.create_database();
+    let said = reason(open(&format!("{url}-absent")).ping());
+    server.drop_database(&url);
+    assert!(said.contains("-absent") && said.contains("does not exist"), "{said}");
+}
+
+// N-04
+#[test]
+fn a_lock_that_somebody_holds_is_waited_for_no_longer_than_a_statement_may_take() {
+    let database = Database::postgres();
+    database.store();
+    let mut settings = database.settings();
+    settings.statement_timeout = Duration::from_millis(400);
+    let store = Store::open(&settings).unwrap();
+    std::thread::scope(|scope| {
+        let url = database.url().to_owned();
+        let holder = scope.spawn(move || execute(&url, "BEGIN; LOCK clients; SELECT pg_sleep(2); COMMIT").unwrap());
+        std::thread::sleep(Duration::from_millis(300));
+        let begin = Instant::now();
+        let created = store.create_client(&new_client("a"), None, &event("client.created"));
+        assert!(matches!(created, Err(Error::Unavailable { .. })), "{created:?}");
+        assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
+        holder.join().unwrap();
+    });
+    create(&store, "a");
+}
+
+#[test]
+fn a_locked_sqlite_is_unavailable_and_the_writer_survives_it() {
+    use diesel::connection::{Connection, SimpleConnection};
+    let database = Database::sqlite();
+    database.store();
+    let mut settings = database.settings();
+    settings.statement_timeout = Duration::from_millis(100);
+    let store = Store::open(&settings).unwrap();
+    let path = database.url().trim_start_matches("sqlite://");
+    let mut other = diesel::SqliteConnection::establish(path).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let created = store.create_client(&new_client("a"), None, &event("client.created"));
+    assert!(matches!(created, Err(Error::Unavailable { .. })), "{created:?}");
+    assert!(store.client(&id("a")).unwrap().is_none(), "reading goes on");
+    other.batch_execute("COMMIT").unwrap();
+    create(&store, "a");
+}
+
+#[test]
+fn an_sqlite_file_that_cannot_be_made_is_said_at_once() {
+    let url = DatabaseUrl::parse("sqlite:///nonexistent/directory/k.db").unwrap();
+    let said = reason(Store::open(&Settings::new(url)).map(drop));
+    assert!(
+        said.contains("/nonexistent/directory/k.db") && said.contains("No such file"),
+        "{said}"
+    );
+}
