@@ -4,4 +4,5 @@
 
 pub mod keys;
 pub mod oauth;
+pub mod server;
 pub mod storage;

@@ -1,0 +1,303 @@
+use rand::CryptoRng;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::oauth::{
+    Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecret, ClientSecretRecord,
+    GrantType, NumericDate, Scope, Seconds, SecretHasher, TokenType, base64url,
+};
+use crate::server::{Context, Vault};
+use crate::storage::{self, AuditEvent, ClientCreation, NewClient, SecretAddition, Store};
+
+/// Registers clients, changes them, and makes and revokes their secrets. Every act leaves an audit event in its transaction.
+#[derive(Debug)]
+pub struct ClientAdmin<'a> {
+    store: &'a Store,
+    /// Who acts, for the audit trail.
+    actor: &'a str,
+}
+
+/// A client to be registered.
+#[derive(Debug, Clone)]
+pub struct NewClientRequest {
+    /// The identifier; generated when there is none.
+    pub client_id: Option<ClientId>,
+    /// Everything else.
+    pub metadata: ClientMetadata,
+}
+
+/// What a client may have changed about it; `None` leaves a member as it is.
+#[derive(Debug, Clone, Default)]
+#[expect(
+    missing_docs,
+    reason = "each member is named like the member of ClientMetadata that it replaces"
+)]
+pub struct ClientChange {
+    pub name: Option<String>,
+    pub grant_types: Option<Vec<GrantType>>,
+    pub auth_methods: Option<Vec<ClientAuthMethod>>,
+    pub scope: Option<Scope>,
+    pub audiences: Option<Audiences>,
+    /// `Some(None)` returns to the server's own life.
+    pub access_ttl: Option<Option<Seconds>>,
+    pub token_type: Option<TokenType>,
+    pub claim_profile: Option<ClaimProfile>,
+    pub introspect: Option<bool>,
+}
+
+/// A client just registered. Its secret is here and nowhere else.
+#[derive(Debug)]
+pub struct CreatedClient {
+    /// The client.
+    pub client: Client,
+    /// Its first secret.
+    pub secret: CreatedSecret,
+}
+
+/// A secret just made.
+#[derive(Debug)]
+pub struct CreatedSecret {
+    /// The secret, to be shown once.
+    pub secret: ClientSecret,
+    /// What is stored of it.
+    pub record: ClientSecretRecord,
+}
+
+/// Why an act on a client was refused.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The identifier is taken.
+    #[error("a client with client_id \"{0}\" exists already: choose another --id, or use \"client update\"")]
+    Exists(ClientId),
+    /// No such client.
+    #[error("there is no client with client_id \"{0}\": \"client list\" shows those that exist")]
+    Unknown(ClientId),
+    /// No such secret.
+    #[error("client \"{0}\" has no secret with id \"{1}\": \"client secret list\" shows those that exist")]
+    UnknownSecret(ClientId, String),
+    /// Too many secrets.
+    #[error("client \"{0}\" has as many secrets as a client may have: revoke one first")]
+    TooManySecrets(ClientId),
+    /// The metadata breaks a rule.
+    #[error("{0}")]
+    Metadata(&'static str),
+    /// The database did not answer.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+}
+
+impl<'a> ClientAdmin<'a> {
+    /// Acts in the name of `actor`.
+    pub fn new(store: &'a Store, actor: &'a str) -> Self {
+        ClientAdmin { store, actor }
+    }
+
+    /// Registers a client and makes its first secret.
+    pub fn create(
+        &self,
+        request: NewClientRequest,
+        vault: &Vault,
+        cx: &mut Context<'_>,
+    ) -> Result<CreatedClient, ClientError> {
+        check(&request.metadata)?;
+        let client_id = request.client_id.unwrap_or_else(|| ClientId::generate(cx.rng));
+        let secret = new_secret(vault.hasher(), None, cx.now, cx.rng);
+        let event = self.event("client.created", &client_id, cx.now, facts(&request.metadata));
+        let new = NewClient {
+            client_id,
+            metadata: request.metadata,
+            created_at: cx.now,
+        };
+        match self.store.create_client(&new, Some(&secret.record), &event)? {
+            ClientCreation::Created(client) => Ok(CreatedClient { client, secret }),
+            ClientCreation::Exists => Err(ClientError::Exists(new.client_id)),
+        }
+    }
+
+    /// All clients in the order of their identifiers.
+    pub fn list(&self) -> Result<Vec<Client>, ClientError> {
+        let mut clients: Vec<Client> = Vec::new();
+        loop {
+            let page = self
+                .store
+                .clients(clients.last().map(|client| &client.client_id), PAGE)?;
+            let is_last = page.len() < PAGE as usize;
+            clients.extend(page);
+            if is_last {
+                return Ok(clients);
+            }
+        }
+    }
+
+    /// One client with its secrets.
+    pub fn show(&self, client_id: &ClientId) -> Result<(Client, Vec<ClientSecretRecord>), ClientError> {
+        self.store
+            .client(client_id)?
+            .ok_or_else(|| ClientError::Unknown(client_id.clone()))
+    }
+
+    /// Changes what `change` names. The rules apply to the result, not to the change.
+    pub fn update(&self, client_id: &ClientId, change: ClientChange, now: NumericDate) -> Result<Client, ClientError> {
+        let (client, _) = self.show(client_id)?;
+        let old = client.metadata;
+        let metadata = ClientMetadata {
+            name: change.name.unwrap_or(old.name),
+            grant_types: change.grant_types.unwrap_or(old.grant_types),
+            auth_methods: change.auth_methods.unwrap_or(old.auth_methods),
+            scope: change.scope.unwrap_or(old.scope),
+            audiences: change.audiences.unwrap_or(old.audiences),
+            access_ttl: change.access_ttl.unwrap_or(old.access_ttl),
+            token_type: change.token_type.unwrap_or(old.token_type),
+            claim_profile: change.claim_profile.unwrap_or(old.claim_profile),
+            introspect: change.introspect.unwrap_or(old.introspect),
+        };
+        check(&metadata)?;
+        let event = self.event("client.updated", client_id, now, facts(&metadata));
+        let updated = self.store.update_client(client_id, &metadata, &event)?;
+        updated.ok_or_else(|| ClientError::Unknown(client_id.clone()))
+    }
+
+    /// Enables or disables a client.
+    pub fn set_enabled(&self, client_id: &ClientId, enabled: bool, now: NumericDate) -> Result<(), ClientError> {
+        let event = self.event(
+            if enabled { "client.enabled" } else { "client.disabled" },
+            client_id,
+            now,
+            json!({}),
+        );
+        self.known(
+            client_id,
+            self.store.set_client_enabled(client_id, enabled, &event)?.is_some(),
+        )
+    }
+
+    /// Removes a client and its secrets for good.
+    pub fn delete(&self, client_id: &ClientId, now: NumericDate) -> Result<(), ClientError> {
+        let event = self.event("client.deleted", client_id, now, json!({}));
+        self.known(client_id, self.store.delete_client(client_id, &event)?)
+    }
+
+    /// Makes a further secret; those that exist go on working.
+    pub fn add_secret(
+        &self,
+        client_id: &ClientId,
+        expires_at: Option<NumericDate>,
+        vault: &Vault,
+        cx: &mut Context<'_>,
+    ) -> Result<CreatedSecret, ClientError> {
+        let created = new_secret(vault.hasher(), expires_at, cx.now, cx.rng);
+        let event = self.event(
+            "client.secret_added",
+            client_id,
+            cx.now,
+            json!({"secret_id": created.record.id}),
+        );
+        match self.store.add_client_secret(client_id, &created.record, &event)? {
+            SecretAddition::Added => Ok(created),
+            SecretAddition::UnknownClient => Err(ClientError::Unknown(client_id.clone())),
+            SecretAddition::TooMany => Err(ClientError::TooManySecrets(client_id.clone())),
+        }
+    }
+
+    /// Revokes one secret.
+    pub fn revoke_secret(&self, client_id: &ClientId, secret_id: &str, now: NumericDate) -> Result<(), ClientError> {
+        let event = self.event("client.secret_revoked", client_id, now, json!({"secret_id": secret_id}));
+        if self.store.revoke_client_secret(client_id, secret_id, &event)? {
+            Ok(())
+        } else {
+            Err(ClientError::UnknownSecret(client_id.clone(), secret_id.to_owned()))
+        }
+    }
+
+    fn known(&self, client_id: &ClientId, found: bool) -> Result<(), ClientError> {
+        if found {
+            Ok(())
+        } else {
+            Err(ClientError::Unknown(client_id.clone()))
+        }
+    }
+
+    fn event(
+        &self,
+        event: &'static str,
+        client_id: &ClientId,
+        at: NumericDate,
+        detail: serde_json::Value,
+    ) -> AuditEvent {
+        AuditEvent {
+            at,
+            event: event.to_owned(),
+            actor: self.actor.to_owned(),
+            client_id: Some(client_id.to_string()),
+            kid: None,
+            detail,
+        }
+    }
+}
+
+/// Clients per query.
+const PAGE: u32 = 500;
+/// Longest life of an access token: beyond a day a key would stay published for too long after it turned.
+const LONGEST_ACCESS_TTL: Seconds = Seconds::days(1);
+/// Shortest life of an access token.
+const SHORTEST_ACCESS_TTL: Seconds = Seconds::new(10);
+
+/// The rules that a client's metadata keeps, whoever wrote it.
+fn check(metadata: &ClientMetadata) -> Result<(), ClientError> {
+    let name = &metadata.name;
+    if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
+        return Err(ClientError::Metadata(
+            "a client's name has 1 to 128 characters, none of them a control character",
+        ));
+    }
+    if metadata.grant_types.is_empty() {
+        return Err(ClientError::Metadata(
+            "a client needs at least one grant: --grant client_credentials",
+        ));
+    }
+    if metadata.auth_methods.is_empty() {
+        return Err(ClientError::Metadata("a client needs at least one --auth-method"));
+    }
+    if metadata.audiences.len() > 32 {
+        return Err(ClientError::Metadata("a client has at most 32 audiences"));
+    }
+    let life_fits = |life: Seconds| (SHORTEST_ACCESS_TTL..=LONGEST_ACCESS_TTL).contains(&life);
+    if !metadata.access_ttl.is_none_or(life_fits) {
+        return Err(ClientError::Metadata("an access token lives from 10s to 1d"));
+    }
+    Ok(())
+}
+
+fn new_secret(
+    hasher: &SecretHasher,
+    expires_at: Option<NumericDate>,
+    now: NumericDate,
+    rng: &mut dyn CryptoRng,
+) -> CreatedSecret {
+    let secret = ClientSecret::generate(rng);
+    let mut random = [0; 6];
+    rng.fill_bytes(&mut random);
+    let record = ClientSecretRecord {
+        id: base64url(&random),
+        hash: hasher.hash(secret.expose()),
+        hint: secret.hint().to_owned(),
+        created_at: now,
+        expires_at,
+    };
+    CreatedSecret { secret, record }
+}
+
+/// What the audit trail keeps of a client's metadata; there is no secret in it.
+fn facts(metadata: &ClientMetadata) -> serde_json::Value {
+    json!({
+        "name": metadata.name,
+        "grant_types": metadata.grant_types,
+        "auth_methods": metadata.auth_methods,
+        "scope": metadata.scope,
+        "audiences": metadata.audiences.to_string(),
+        "access_ttl": metadata.access_ttl,
+        "token_type": metadata.token_type,
+        "claim_profile": metadata.claim_profile,
+        "introspect": metadata.introspect,
+    })
+}

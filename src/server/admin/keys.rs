@@ -1,0 +1,159 @@
+use serde::Serialize;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::keys::{KeyRing, Plan, RotationPolicy, SigningKey, Urgency};
+use crate::oauth::{NumericDate, Thumbprint};
+use crate::server::rotation::load_ring;
+use crate::server::{Failure, Vault};
+use crate::storage::{AuditEvent, Store};
+
+/// Shows the signing keys, plans their turns, and turns them ahead of time.
+#[derive(Debug)]
+pub struct KeyAdmin<'a> {
+    store: &'a Store,
+    vault: &'a Vault,
+    policy: &'a RotationPolicy,
+    /// Who acts, for the audit trail.
+    actor: &'a str,
+}
+
+/// One signing key as people and programs see it. Times are RFC 3339.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeyLine {
+    /// Its identifier in tokens and in the JWK set.
+    pub kid: String,
+    /// JOSE name of its algorithm.
+    pub alg: &'static str,
+    /// `next`, `active`, `retiring`, `retired`, `tainted` or `revoked`.
+    pub state: &'static str,
+    /// When it appeared in the JWK set.
+    pub published_at: String,
+    /// When it begins to sign, or began to.
+    pub activates_at: String,
+    /// When it stops signing; absent while no successor is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retires_at: Option<String>,
+    /// When it leaves the JWK set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<String>,
+    /// SHA-256 of its certificate in base64url, as in `x5t#S256`.
+    pub certificate_sha256: String,
+    /// When its certificate ends.
+    pub certificate_not_after: String,
+}
+
+/// What a rotation did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rotation {
+    /// The key that signs from then on.
+    pub kid: String,
+    /// From when on it signs.
+    pub activates_at: String,
+    /// When it was published.
+    pub published_at: String,
+    /// Whether every verifier within the configured bounds knows it by then.
+    pub safe: bool,
+}
+
+/// Why an act on the keys was refused.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// There is nothing to turn to yet.
+    #[error("no next key is published yet: start a server, it publishes one at once")]
+    NoNextKey,
+    /// Somebody else turned the wheel in between.
+    #[error("the keys changed meanwhile: look at \"keys list\" and try again")]
+    Changed,
+    /// No such key.
+    #[error("there is no key with kid \"{0}\": \"keys list\" shows those that exist")]
+    Unknown(String),
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl<'a> KeyAdmin<'a> {
+    /// Acts in the name of `actor`.
+    pub fn new(store: &'a Store, vault: &'a Vault, policy: &'a RotationPolicy, actor: &'a str) -> Self {
+        KeyAdmin {
+            store,
+            vault,
+            policy,
+            actor,
+        }
+    }
+
+    /// The keys as they are in the database.
+    pub fn ring(&self) -> Result<KeyRing, KeyError> {
+        Ok(load_ring(self.store, self.vault)?)
+    }
+
+    /// All keys, the newest first.
+    pub fn list(&self, now: NumericDate) -> Result<Vec<KeyLine>, KeyError> {
+        let ring = self.ring()?;
+        let line = |key: &SigningKey| {
+            let kid = key.kid();
+            KeyLine {
+                kid: kid.to_string(),
+                alg: key.record().alg.as_str(),
+                state: ring.state(kid, now).map_or("unknown", |state| state.as_str()),
+                published_at: key.record().published_at.to_string(),
+                activates_at: key.record().activates_at.to_string(),
+                retires_at: ring.superseded_at(kid).map(|at| at.to_string()),
+                removed_at: ring.removed_at(kid).map(|at| at.to_string()),
+                certificate_sha256: key.jwk().x5t_s256().to_owned(),
+                certificate_not_after: key.certificate().not_after().to_string(),
+            }
+        };
+        Ok(ring.keys().map(|key| line(key)).collect())
+    }
+
+    /// The timeline of the next turns.
+    pub fn plan(&self, now: NumericDate) -> Result<Plan, KeyError> {
+        Ok(self.policy.plan(&self.ring()?, now))
+    }
+
+    /// Brings the activation of the next key forward. Running servers follow within a second.
+    pub fn rotate(&self, urgency: Urgency, now: NumericDate) -> Result<Rotation, KeyError> {
+        let ring = self.ring()?;
+        let (kid, activates_at) = self
+            .policy
+            .early_activation(&ring, now, urgency)
+            .ok_or(KeyError::NoNextKey)?;
+        let record = ring.key(&kid).ok_or(KeyError::NoNextKey)?.record();
+        let (planned, published_at) = (record.activates_at, record.published_at);
+        let safe = activates_at >= published_at + self.policy.lead();
+        let event = AuditEvent {
+            at: now,
+            event: "key.rotated".to_owned(),
+            actor: self.actor.to_owned(),
+            client_id: None,
+            kid: Some(kid.to_string()),
+            detail: json!({"planned": planned, "activates_at": activates_at, "safe": safe}),
+        };
+        if activates_at != planned
+            && !self
+                .store
+                .set_activation(&kid, planned, activates_at, &event)
+                .map_err(Failure::from)?
+        {
+            return Err(KeyError::Changed);
+        }
+        let (activates_at, published_at) = (activates_at.to_string(), published_at.to_string());
+        Ok(Rotation {
+            kid: kid.to_string(),
+            activates_at,
+            published_at,
+            safe,
+        })
+    }
+
+    /// The public half of a key in PEM.
+    pub fn public_pem(&self, kid: &str) -> Result<String, KeyError> {
+        let unknown = || KeyError::Unknown(kid.to_owned());
+        let thumbprint = Thumbprint::parse(kid).ok_or_else(unknown)?;
+        let ring = self.ring()?;
+        Ok(ring.key(&thumbprint).ok_or_else(unknown)?.public_key().pem())
+    }
+}

@@ -1,0 +1,7 @@
+//! What administrators do: the same functions serve the command line and, later, an API.
+
+mod clients;
+mod keys;
+
+pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
+pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};

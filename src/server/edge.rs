@@ -1,0 +1,68 @@
+use std::fmt;
+use std::sync::Arc;
+
+use rand::CryptoRng;
+use rand::rngs::ThreadRng;
+
+use crate::oauth::NumericDate;
+
+/// What one request or one tick is given: its time, its randomness, and how far it may reach.
+pub struct Context<'a> {
+    /// The instant of the request; every rule sees the same.
+    pub now: NumericDate,
+    /// A cryptographically secure generator.
+    pub rng: &'a mut dyn CryptoRng,
+    /// Whether the thread may wait for the database.
+    pub reach: Reach,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("now", &self.now)
+            .field("reach", &self.reach)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a request may reach on the thread it runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Memory alone: the thread serves other connections too.
+    Memory,
+    /// The database as well: the thread may wait.
+    Storage,
+}
+
+/// Where time and randomness enter: the application makes it, tests make another one.
+#[derive(Clone)]
+pub struct Edge {
+    clock: Arc<dyn Fn() -> NumericDate + Send + Sync>,
+    rng: fn() -> ThreadRng,
+}
+
+impl Edge {
+    /// An edge with the given clock and generator.
+    pub fn new(clock: impl Fn() -> NumericDate + Send + Sync + 'static, rng: fn() -> ThreadRng) -> Self {
+        Edge {
+            clock: Arc::new(clock),
+            rng,
+        }
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> NumericDate {
+        (self.clock)()
+    }
+
+    /// This thread's generator.
+    pub fn rng(&self) -> ThreadRng {
+        (self.rng)()
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Edge")
+    }
+}

@@ -1,0 +1,66 @@
+use thiserror::Error;
+
+use crate::oauth::{ErrorCode, OAuthError};
+use crate::{keys, storage};
+
+/// Why a request was not granted.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    /// The client's doing; it is told.
+    #[error(transparent)]
+    Refused(#[from] OAuthError),
+    /// The server's doing; the client learns only whether to come back.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// Answering needs the database, which this thread may not wait for: ask again from one that may.
+    #[error("the answer is not in memory")]
+    NeedsStorage,
+}
+
+/// A fault of the server. Nothing of it reaches a client.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Something is out of reach for the moment: worth trying again.
+    #[error("{0}")]
+    Unavailable(&'static str, #[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// Something is broken: trying again is of no use.
+    #[error("{0}")]
+    Broken(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Failure {
+    /// The code that a client sees. Never one that would make it throw away its credentials.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Failure::Unavailable(..) => ErrorCode::TemporarilyUnavailable,
+            Failure::Broken(..) => ErrorCode::ServerError,
+        }
+    }
+}
+
+impl From<storage::Error> for Failure {
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::Corrupt { .. } => {
+                Failure::Broken("the database holds something impossible", Box::new(error))
+            }
+            // The client cannot tell a lost connection from a full disk, and both may be gone in a moment.
+            other => Failure::Unavailable("the database did not answer", Some(Box::new(other))),
+        }
+    }
+}
+
+impl From<storage::Error> for TokenError {
+    fn from(error: storage::Error) -> Self {
+        TokenError::Failed(error.into())
+    }
+}
+
+impl From<keys::SignError> for TokenError {
+    fn from(error: keys::SignError) -> Self {
+        TokenError::Failed(Failure::Unavailable(
+            "the token could not be signed",
+            Some(Box::new(error)),
+        ))
+    }
+}

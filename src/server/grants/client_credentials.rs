@@ -1,0 +1,28 @@
+use super::{Authorization, Grant};
+use crate::oauth::{GrantType, Parameters};
+use crate::server::{Context, Reach, RegisteredClient, TokenError};
+
+/// The client acts for itself (RFC 6749 §4.4): authenticating was all there was to prove.
+pub(super) struct ClientCredentialsGrant;
+
+impl Grant for ClientCredentialsGrant {
+    fn grant_type(&self) -> GrantType {
+        GrantType::ClientCredentials
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Memory
+    }
+
+    /// The subject is the client (RFC 9068 §2.2). Parameters of other grants have no meaning here (RFC 6749 §3.2).
+    fn authorize(
+        &self,
+        client: &RegisteredClient,
+        _: &Parameters,
+        _: &mut Context<'_>,
+    ) -> Result<Authorization, TokenError> {
+        Ok(Authorization {
+            subject: client.client.client_id.as_str().to_owned(),
+        })
+    }
+}

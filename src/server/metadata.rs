@@ -1,0 +1,36 @@
+use super::{CLIENT_AUTH_METHODS, GRANTS};
+use crate::keys::SigningAlgorithm;
+use crate::oauth::{IssuerUrl, ServerMetadata};
+
+/// Discovery parsers refuse an empty list and a missing one alike, so the one response type that the announced authorization
+/// endpoint knows how to refuse is named.
+const AUTHORIZATION_RESPONSE_TYPES: [&str; 1] = ["code"];
+
+/// Paths of what the metadata points at, each beginning with a slash. They come from the list of routes.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoints {
+    /// The authorization endpoint.
+    pub authorization: &'static str,
+    /// The token endpoint.
+    pub token: &'static str,
+    /// The JWK set.
+    pub jwks: &'static str,
+}
+
+/// The document for `issuer`, read off the dispatch tables.
+pub(super) fn describe(issuer: &IssuerUrl, endpoints: Endpoints) -> ServerMetadata {
+    ServerMetadata {
+        issuer: issuer.as_str().to_owned(),
+        authorization_endpoint: issuer.endpoint(endpoints.authorization),
+        token_endpoint: issuer.endpoint(endpoints.token),
+        jwks_uri: issuer.endpoint(endpoints.jwks),
+        response_types_supported: AUTHORIZATION_RESPONSE_TYPES.to_vec(),
+        grant_types_supported: GRANTS.iter().map(|grant| grant.grant_type().as_str()).collect(),
+        token_endpoint_auth_methods_supported: CLIENT_AUTH_METHODS
+            .iter()
+            .map(|method| method.method().as_str())
+            .collect(),
+        subject_types_supported: vec!["public"],
+        id_token_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
+    }
+}

@@ -1,0 +1,208 @@
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Directory, Turn};
+use crate::oauth::{ErrorCode, GrantType, NumericDate};
+use crate::storage::Store;
+
+/// What is counted while requests are answered. Figures that others keep are read when the metrics are rendered.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    signatures: Counter,
+    cache_lookups: Family<CacheLabels, Counter<u64, AtomicU64>>,
+    cached_clients: Gauge,
+    database_statements: Counter,
+    database_connections: Family<ConnectionLabels, Gauge>,
+    key_age: Family<KeyLabels, Gauge>,
+    key_activation: Family<KeyLabels, Gauge>,
+}
+
+/// An endpoint, as a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(missing_docs, reason = "each variant is named like its endpoint")]
+pub enum Endpoint {
+    Token,
+    Jwks,
+    Metadata,
+    Certificates,
+    Authorization,
+}
+
+/// How a request ended, as a label: `ok`, an OAuth error code, or the HTTP status of a request that never got that far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Answered as asked.
+    Ok,
+    /// Answered with an OAuth error.
+    Error(ErrorCode),
+    /// Answered with an HTTP status of its own: 304, 404, 405, 408, 413, 415.
+    Status(u16),
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match self {
+            Outcome::Ok => "ok".encode(encoder),
+            Outcome::Error(code) => code.as_str().encode(encoder),
+            Outcome::Status(status) => u64::from(*status).encode(encoder),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    endpoint: Endpoint,
+    grant_type: &'static str,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyLabels {
+    kid: String,
+    state: &'static str,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("keywheel");
+        let requests = Family::default();
+        registry.register("requests", "Requests by endpoint, grant and outcome", requests.clone());
+        let signatures = Counter::default();
+        registry.register("signatures", "Access tokens signed", signatures.clone());
+        let cache_lookups = Family::default();
+        registry.register(
+            "client_cache_lookups",
+            "Lookups of clients by where they were found",
+            cache_lookups.clone(),
+        );
+        let cached_clients = Gauge::default();
+        registry.register("client_cache_entries", "Clients kept in memory", cached_clients.clone());
+        let database_statements = Counter::default();
+        registry.register(
+            "database_statements",
+            "SQL statements sent",
+            database_statements.clone(),
+        );
+        let database_connections = Family::default();
+        registry.register(
+            "database_connections",
+            "Pooled connections by state",
+            database_connections.clone(),
+        );
+        let key_age = Family::default();
+        registry.register_with_unit(
+            "signing_key_age",
+            "Time since a published key was published",
+            Unit::Seconds,
+            key_age.clone(),
+        );
+        let key_activation = Family::default();
+        registry.register_with_unit(
+            "signing_key_activation_timestamp",
+            "When a published key begins to sign, or began to",
+            Unit::Seconds,
+            key_activation.clone(),
+        );
+        registry.register(
+            "build",
+            "The running program",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        Metrics {
+            registry,
+            requests,
+            signatures,
+            cache_lookups,
+            cached_clients,
+            database_statements,
+            database_connections,
+            key_age,
+            key_activation,
+        }
+    }
+
+    /// Counts an answered request. `grant_type` is what the client asked for; names that the server does not know count
+    /// together, so that nobody can grow the number of labels.
+    pub fn answered(&self, endpoint: Endpoint, grant_type: Option<&str>, outcome: Outcome) {
+        let grant_type = match grant_type {
+            None => "",
+            Some(name) => GrantType::ALL
+                .map(GrantType::as_str)
+                .into_iter()
+                .find(|known| *known == name)
+                .unwrap_or("other"),
+        };
+        self.requests
+            .get_or_create(&RequestLabels {
+                endpoint,
+                grant_type,
+                outcome,
+            })
+            .inc();
+    }
+
+    pub(super) fn signed(&self) {
+        self.signatures.inc();
+    }
+
+    pub(super) fn render(&self, turn: &Turn, directory: &Directory, store: &Store, now: NumericDate) -> String {
+        let (hits, misses, entries) = directory.figures();
+        for (result, figure) in [("hit", hits), ("miss", misses)] {
+            self.cache_lookups
+                .get_or_create(&CacheLabels { result })
+                .inner()
+                .store(figure, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.cached_clients.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.database_statements
+            .inner()
+            .store(store.statements(), std::sync::atomic::Ordering::Relaxed);
+        let pool = store.pool();
+        for (state, figure) in [("open", pool.connections), ("idle", pool.idle), ("max", pool.max)] {
+            self.database_connections
+                .get_or_create(&ConnectionLabels { state })
+                .set(i64::from(figure));
+        }
+        self.key_age.clear();
+        self.key_activation.clear();
+        for key in turn.ring().published(now) {
+            let state = turn
+                .ring()
+                .state(key.kid(), now)
+                .map_or("unknown", |state| state.as_str());
+            let labels = KeyLabels {
+                kid: key.kid().to_string(),
+                state,
+            };
+            self.key_age
+                .get_or_create(&labels)
+                .set(now.since(key.record().published_at).get());
+            self.key_activation
+                .get_or_create(&labels)
+                .set(key.record().activates_at.epoch());
+        }
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,309 @@
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use tracing::info;
+
+use super::{Context, Failure, Vault, VaultError};
+use crate::keys::{
+    CertificateAuthority, DataKey, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step,
+};
+use crate::oauth::{Audience, Audiences, IssuerUrl, NumericDate, Seconds, Thumbprint};
+use crate::storage::{AuditEvent, Insertion, Store, StoredAuthority, StoredKey};
+
+/// What the wheel needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct WheelSettings {
+    /// Stands in every certificate.
+    pub issuer: IssuerUrl,
+    /// When keys turn.
+    pub policy: RotationPolicy,
+    /// Life of an access token whose client has no life of its own: keys stay published at least this long.
+    pub access_ttl: Seconds,
+    /// Longest `max-age` of the JWK set.
+    pub jwks_max_age: Seconds,
+}
+
+/// The turning keys of this node: the ring in force, and how it follows the rows in the database.
+///
+/// The state of a key is a function of its row and the time, so nodes agree without talking to each other: whatever one of them
+/// writes, all of them read within a second.
+#[derive(Debug)]
+pub struct Wheel {
+    settings: WheelSettings,
+    vault: Arc<Vault>,
+    authority: CertificateAuthority,
+    turn: ArcSwap<Turn>,
+    issuer_as_audience: Audiences,
+}
+
+/// One position of the wheel: the keys, and the JWK set as bytes.
+#[derive(Debug)]
+pub struct Turn {
+    ring: Arc<KeyRing>,
+    jwks: Jwks,
+    body: Arc<[u8]>,
+}
+
+impl Turn {
+    fn new(ring: Arc<KeyRing>, now: NumericDate) -> Self {
+        let jwks = ring.jwks(now);
+        Turn {
+            body: jwks.body.as_slice().into(),
+            ring,
+            jwks,
+        }
+    }
+
+    /// The keys.
+    pub fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// The JWK set: its tag, and how long it may be kept.
+    pub fn jwks(&self) -> &Jwks {
+        &self.jwks
+    }
+
+    /// The JWK set as bytes, ready to be sent without a copy.
+    pub fn jwks_body(&self) -> Arc<[u8]> {
+        Arc::clone(&self.body)
+    }
+}
+
+impl Wheel {
+    /// Loads the keys, makes what is missing (the certificate authority, the first key, the next key), and proves that every
+    /// key that may sign does: no port is open yet.
+    pub fn open(
+        store: &Store,
+        vault: Arc<Vault>,
+        settings: WheelSettings,
+        cx: &mut Context<'_>,
+    ) -> Result<Self, Failure> {
+        store.raise_token_life(settings.access_ttl, cx.now)?;
+        let authority = open_authority(store, &vault, &settings.issuer, cx)?;
+        let ring = load_ring(store, &vault)?;
+        let issuer_as_audience = Audience::parse(settings.issuer.as_str())
+            .into_iter()
+            .collect::<Audiences>();
+        let turn = ArcSwap::from_pointee(Turn::new(Arc::new(ring), cx.now));
+        let wheel = Wheel {
+            settings,
+            vault,
+            authority,
+            turn,
+            issuer_as_audience,
+        };
+        wheel.turn_as_due(store, cx)?;
+        Ok(wheel)
+    }
+
+    /// The wheel's position at `now`. Never waits and never fails: it is what was last read from the database, advanced by time.
+    pub fn turn(&self, now: NumericDate) -> Guard<Arc<Turn>> {
+        let turn = self.turn.load();
+        if turn.jwks.changes_at.is_some_and(|instant| instant <= now) {
+            self.turn.store(Arc::new(Turn::new(Arc::clone(&turn.ring), now)));
+            return self.turn.load();
+        }
+        turn
+    }
+
+    /// The key that signs at `now`.
+    pub fn active(&self, now: NumericDate) -> Result<Arc<SigningKey>, Failure> {
+        let turn = self.turn.load();
+        turn.ring
+            .active(now)
+            .cloned()
+            .ok_or(Failure::Unavailable("no active signing key", None))
+    }
+
+    /// The certificate of the authority that certifies every signing key, in PEM.
+    pub fn authority_pem(&self) -> String {
+        self.authority.certificate().pem()
+    }
+
+    /// Longest `max-age` of the JWK set.
+    pub fn jwks_max_age(&self) -> Seconds {
+        self.settings.jwks_max_age
+    }
+
+    /// The audience of clients for which none is registered.
+    pub(super) fn issuer_as_audience(&self) -> &Audiences {
+        &self.issuer_as_audience
+    }
+
+    /// Follows what other nodes changed and takes the steps that are due.
+    pub(super) fn tick(&self, store: &Store, keys_changed: bool, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if keys_changed {
+            self.reload(store, cx.now)?;
+        }
+        self.turn_as_due(store, cx)
+    }
+
+    fn reload(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
+        let ring = load_ring(store, &self.vault)?;
+        self.turn.store(Arc::new(Turn::new(Arc::new(ring), now)));
+        Ok(())
+    }
+
+    /// Takes steps until none is due: the first key makes a next key due.
+    fn turn_as_due(&self, store: &Store, cx: &mut Context<'_>) -> Result<(), Failure> {
+        for _ in 0..MOST_STEPS_AT_ONCE {
+            let steps = self.settings.policy.due(self.turn.load().ring(), cx.now);
+            if steps.is_empty() {
+                return Ok(());
+            }
+            for step in steps {
+                match step {
+                    Step::Create(slot) => self.create(store, &slot, cx)?,
+                    Step::Destroy(kid) => destroy(store, &kid, cx.now)?,
+                }
+            }
+            self.reload(store, cx.now)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the key outside of any transaction (it takes long), then inserts it. When another node was first, its key counts
+    /// and this one is forgotten.
+    fn create(&self, store: &Store, slot: &Slot, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let broken =
+            |error: Box<dyn std::error::Error + Send + Sync>| Failure::Broken("a signing key could not be made", error);
+        let policy = &self.settings.policy;
+        let private_key =
+            PrivateKey::generate(policy.settings().rsa_bits, cx.rng).map_err(|error| broken(Box::new(error)))?;
+        let kid = private_key.public_key().thumbprint();
+        let leaf = Leaf {
+            kid: &kid,
+            public_key: private_key.public_key(),
+            issuer: &self.settings.issuer,
+            not_before: slot.published_at,
+            not_after: policy.certificate_not_after(slot),
+        };
+        let certificate = self
+            .authority
+            .certify(&leaf, cx.rng)
+            .map_err(|error| broken(Box::new(error)))?;
+        let sealed = self
+            .vault
+            .data_key()
+            .seal(kid.as_str(), private_key.pkcs8(), cx.rng)
+            .map_err(|error| broken(Box::new(error)))?;
+        let stored = StoredKey {
+            kid: kid.clone(),
+            alg: policy.settings().algorithm.as_str().to_owned(),
+            slot: slot.slot,
+            published_at: slot.published_at,
+            activates_at: slot.activates_at,
+            certificate: certificate.der().to_vec(),
+            sealed_private_key: Some(sealed),
+            longest_token_life: self.settings.access_ttl,
+            tainted_at: None,
+            revoked_at: None,
+        };
+        let event = by_the_wheel("key.published", &kid, cx.now);
+        match store.create_signing_key(&stored, &event)? {
+            Insertion::Inserted => info!(%kid, activates_at = %slot.activates_at, "published a new signing key"),
+            Insertion::Exists => info!(slot = slot.slot, "another node published this key first"),
+        }
+        Ok(())
+    }
+}
+
+/// The first key and the next key, with what their creation makes due, and as much again for lost races.
+const MOST_STEPS_AT_ONCE: usize = 4;
+
+fn destroy(store: &Store, kid: &Thumbprint, now: NumericDate) -> Result<(), Failure> {
+    store.destroy_private_keys(std::slice::from_ref(kid), &by_the_wheel("key.destroyed", kid, now))?;
+    info!(%kid, "destroyed the private half of a retired signing key");
+    Ok(())
+}
+
+/// What the wheel does by itself, for the audit trail.
+fn by_the_wheel(event: &str, kid: &Thumbprint, at: NumericDate) -> AuditEvent {
+    AuditEvent {
+        at,
+        event: event.to_owned(),
+        actor: "wheel".to_owned(),
+        client_id: None,
+        kid: Some(kid.to_string()),
+        detail: serde_json::Value::Object(serde_json::Map::new()),
+    }
+}
+
+fn open_authority(
+    store: &Store,
+    vault: &Vault,
+    issuer: &IssuerUrl,
+    cx: &mut Context<'_>,
+) -> Result<CertificateAuthority, Failure> {
+    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Failure::Broken("the certificate authority cannot be used", error)
+    };
+    let stored = match store.certificate_authority()? {
+        Some(stored) => stored,
+        None => {
+            let key =
+                PrivateKey::generate(CertificateAuthority::BITS, cx.rng).map_err(|error| broken(Box::new(error)))?;
+            let fresh = CertificateAuthority::generate(&key, issuer.as_str(), cx.now, cx.rng)
+                .map_err(|error| broken(Box::new(error)))?;
+            let sealed = vault
+                .data_key()
+                .seal(AUTHORITY_LABEL, key.pkcs8(), cx.rng)
+                .map_err(|error| broken(Box::new(error)))?;
+            let stored = StoredAuthority {
+                certificate: fresh.certificate().der().to_vec(),
+                sealed_private_key: sealed,
+                created_at: cx.now,
+            };
+            match store.store_certificate_authority(&stored)? {
+                Insertion::Inserted => stored,
+                Insertion::Exists => store
+                    .certificate_authority()?
+                    .ok_or_else(|| Failure::Unavailable("the certificate authority vanished", None))?,
+            }
+        }
+    };
+    let pkcs8 = vault
+        .data_key()
+        .open(AUTHORITY_LABEL, &stored.sealed_private_key)
+        .map_err(|error| broken(Box::new(VaultError::from(error))))?;
+    CertificateAuthority::from_stored(&stored.certificate, &pkcs8).map_err(|error| broken(Box::new(error)))
+}
+
+/// Associated data of the authority's sealed key, where signing keys have their `kid`.
+const AUTHORITY_LABEL: &str = "certificate authority";
+
+/// Opens every row. Each key that has its private half signs and verifies a probe on the way.
+pub(super) fn load_ring(store: &Store, vault: &Vault) -> Result<KeyRing, Failure> {
+    let mut keys = Vec::new();
+    for stored in store.signing_keys()? {
+        let key = open_key(stored, vault.data_key())?;
+        keys.push(Arc::new(key));
+    }
+    Ok(KeyRing::new(keys))
+}
+
+fn open_key(stored: StoredKey, data_key: &DataKey) -> Result<SigningKey, Failure> {
+    let broken =
+        |error: Box<dyn std::error::Error + Send + Sync>| Failure::Broken("a signing key cannot be used", error);
+    let pkcs8 = match &stored.sealed_private_key {
+        Some(sealed) => Some(
+            data_key
+                .open(stored.kid.as_str(), sealed)
+                .map_err(|error| broken(Box::new(error)))?,
+        ),
+        None => None,
+    };
+    let record = KeyRecord {
+        kid: stored.kid,
+        alg: stored.alg.parse().map_err(|error| broken(Box::new(error)))?,
+        slot: stored.slot,
+        published_at: stored.published_at,
+        activates_at: stored.activates_at,
+        certificate: stored.certificate,
+        longest_token_life: stored.longest_token_life,
+        tainted_at: stored.tainted_at,
+        revoked_at: stored.revoked_at,
+    };
+    SigningKey::open(record, pkcs8.as_ref().map(|pkcs8| pkcs8.as_slice())).map_err(|error| broken(Box::new(error)))
+}
