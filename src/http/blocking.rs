@@ -1,0 +1,90 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Bounds of the work that may wait for the database.
+#[derive(Debug, Clone)]
+pub struct BlockingSettings {
+    /// Pieces of work at once.
+    pub permits: usize,
+    /// Pieces of work that wait for a permit.
+    pub most_waiting: usize,
+    /// Longest wait for a permit.
+    pub deadline: Duration,
+}
+
+impl Default for BlockingSettings {
+    fn default() -> Self {
+        BlockingSettings {
+            permits: 16,
+            most_waiting: 512,
+            deadline: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The one way off the connection's thread. More work than the bounds allow is turned away at once instead of piling up.
+#[derive(Debug)]
+pub struct Blocking {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    most_waiting: usize,
+    deadline: Duration,
+}
+
+/// Why a piece of work did not run to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotDone {
+    /// Too much is under way: worth trying again.
+    Overloaded,
+    /// The work panicked.
+    Panicked,
+}
+
+impl Blocking {
+    /// A pool with the given bounds.
+    pub fn new(settings: &BlockingSettings) -> Self {
+        Blocking {
+            permits: Arc::new(Semaphore::new(settings.permits)),
+            waiting: AtomicUsize::new(0),
+            most_waiting: settings.most_waiting,
+            deadline: settings.deadline,
+        }
+    }
+
+    /// Runs `work` on a thread that may wait. The permit travels with the work, so it is held until the work is done, even when
+    /// the connection is gone.
+    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotDone> {
+        let place = Place::take(&self.waiting, self.most_waiting).ok_or(NotDone::Overloaded)?;
+        let permit = match timeout(self.deadline, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) | Err(_) => return Err(NotDone::Overloaded),
+        };
+        drop(place);
+        #[expect(clippy::disallowed_methods, reason = "this is the bounded pool")]
+        let running = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        running.await.map_err(|_cancelled_or_panicked| NotDone::Panicked)
+    }
+}
+
+/// A place among those who wait; given back however the wait ends.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let place = Place(waiting);
+        (waiting.fetch_add(1, Ordering::AcqRel) < most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,95 @@
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+
+use super::{State, response};
+use crate::oauth::{Seconds, Thumbprint};
+use crate::server::{Endpoint, Outcome};
+
+/// `GET /.well-known/jwks.json` (RFC 7517 §5): prepared bytes, whatever the query and the `Accept` header say. It answers while
+/// the database is down.
+pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let now = state.edge.now();
+    let turn = state.server.wheel().turn(now);
+    let jwks = turn.jwks();
+    let jitter = now.epoch().to_le_bytes().first().copied().unwrap_or_default();
+    let max_age = jwks.max_age(now, state.server.wheel().jwks_max_age(), jitter);
+    let unchanged = request
+        .headers()
+        .get(IF_NONE_MATCH)
+        .is_some_and(|seen| names(seen, jwks.etag.as_str()));
+    let mut response = if unchanged {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
+    public(&mut response, "application/json", max_age).insert_header((ETAG, jwks.etag.as_str()));
+    let outcome = if unchanged { Outcome::Status(304) } else { Outcome::Ok };
+    state.server.metrics().answered(Endpoint::Jwks, None, outcome);
+    if unchanged {
+        response.finish()
+    } else {
+        response.body(web::Bytes::from_owner(turn.jwks_body()))
+    }
+}
+
+/// Both metadata documents (RFC 8414 §3, OpenID Connect Discovery 1.0 §4): one document at two names.
+pub(super) async fn metadata(state: web::Data<State>) -> HttpResponse {
+    state.server.metrics().answered(Endpoint::Metadata, None, Outcome::Ok);
+    public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).body(state.metadata.clone())
+}
+
+/// The certificate of the authority that certifies every signing key: who pins it accepts every future key offline.
+pub(super) async fn ca_pem(state: web::Data<State>) -> HttpResponse {
+    state
+        .server
+        .metrics()
+        .answered(Endpoint::Certificates, None, Outcome::Ok);
+    public(&mut HttpResponse::Ok(), PEM, METADATA_MAX_AGE).body(state.server.wheel().authority_pem())
+}
+
+/// One published public key in PEM, for verifiers that know no JWK set.
+pub(super) async fn key_pem(state: web::Data<State>, kid: web::Path<String>) -> HttpResponse {
+    let now = state.edge.now();
+    let turn = state.server.wheel().turn(now);
+    let published = Thumbprint::parse(&kid).and_then(|kid| turn.ring().published(now).find(|key| *key.kid() == kid));
+    let outcome = if published.is_some() {
+        Outcome::Ok
+    } else {
+        Outcome::Status(404)
+    };
+    state.server.metrics().answered(Endpoint::Certificates, None, outcome);
+    match published {
+        Some(key) => {
+            public(&mut HttpResponse::Ok(), PEM, state.server.wheel().jwks_max_age()).body(key.public_key().pem())
+        }
+        None => response::not_found().await,
+    }
+}
+
+const PEM: &str = "application/x-pem-file";
+/// The metadata changes with a restart alone.
+const METADATA_MAX_AGE: Seconds = Seconds::minutes(5);
+
+/// Anybody may read it, from any origin, and keep it for a while.
+fn public<'a>(
+    response: &'a mut HttpResponseBuilder,
+    content_type: &'static str,
+    max_age: Seconds,
+) -> &'a mut HttpResponseBuilder {
+    response
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static(content_type)))
+        .insert_header((CACHE_CONTROL, format!("public, max-age={}", max_age.get())))
+        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+}
+
+/// Whether `If-None-Match` names the tag (RFC 9110 §13.1.2, weak comparison).
+fn names(header: &HeaderValue, etag: &str) -> bool {
+    header.to_str().is_ok_and(|list| {
+        list.split(',')
+            .map(str::trim)
+            .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+    })
+}

@@ -1,0 +1,132 @@
+//! Floor 3: bytes in, bytes out.
+//!
+//! actix-web and nothing of the protocol: requests become values of the floors below, and what those decide becomes a response.
+//! One list of routes ([`routes`]), one place that maps errors to responses ([`response`]).
+
+mod authorize;
+mod blocking;
+mod documents;
+mod form;
+mod guard;
+mod health;
+mod peer;
+mod response;
+mod routes;
+mod token;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server as HttpServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use ipnet::IpNet;
+use tokio::net::TcpSocket;
+
+pub use self::blocking::{Blocking, BlockingSettings};
+pub use self::routes::ENDPOINTS;
+use crate::server::{Edge, Server};
+
+/// Times and numbers that hold for both listeners. A macro, because the type of an actix server cannot be written down.
+macro_rules! bounded {
+    ($server:expr) => {
+        $server
+            // The headers of a request arrive within this time.
+            .client_request_timeout(Duration::from_secs(5))
+            .client_disconnect_timeout(Duration::from_secs(1))
+            // Longer than a proxy keeps its side open, so that the proxy closes first and no request meets a closing socket.
+            .keep_alive(Duration::from_secs(75))
+            .max_connections(10_000)
+            .shutdown_timeout(10)
+            .disable_signals()
+    };
+}
+
+/// What the web floor needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Threads that answer requests.
+    pub workers: usize,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Values of `Host` that are answered; empty for all.
+    pub allowed_hosts: Vec<String>,
+    /// Bounds of the work that waits for the database.
+    pub blocking: BlockingSettings,
+}
+
+/// Everything a handler needs.
+#[derive(Debug)]
+pub struct State {
+    server: Arc<Server>,
+    edge: Edge,
+    blocking: Blocking,
+    trusted_proxies: Vec<IpNet>,
+    allowed_hosts: Vec<String>,
+    /// The metadata document, which only a restart changes.
+    metadata: web::Bytes,
+}
+
+impl State {
+    /// Joins the rules with the edge of the process.
+    pub fn new(server: Arc<Server>, edge: Edge, settings: &Settings) -> Result<Arc<Self>, serde_json::Error> {
+        let metadata = serde_json::to_vec(&server.metadata(ENDPOINTS))?.into();
+        Ok(Arc::new(State {
+            server,
+            edge,
+            blocking: Blocking::new(&settings.blocking),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            allowed_hosts: settings.allowed_hosts.clone(),
+            metadata,
+        }))
+    }
+}
+
+/// Serves the public endpoints on a reserved address until the returned handle stops it.
+pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::io::Result<HttpServerHandle> {
+    let prefix = state.server.issuer().path().to_owned();
+    let state = web::Data::from(state);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap(from_fn(guard::guard))
+            .configure(|app| routes::public(app, &prefix))
+            .default_service(web::to(response::not_found))
+    });
+    Ok(bounded!(server.workers(settings.workers))
+        .listen(listen(socket)?)?
+        .run())
+}
+
+/// Serves health and metrics on a reserved address, on a thread of its own: it answers while the workers are busy.
+pub fn serve_management(state: Arc<State>, socket: TcpSocket) -> std::io::Result<HttpServerHandle> {
+    let state = web::Data::from(state);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .configure(routes::management)
+            .default_service(web::to(response::not_found))
+    });
+    Ok(bounded!(server.workers(1)).listen(listen(socket)?)?.run())
+}
+
+/// Reserves an address without listening on it: its port is known, and nobody is kept waiting for a server that may not come up.
+pub fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Begins to listen on a reserved address. Called inside the runtime.
+fn listen(socket: TcpSocket) -> std::io::Result<std::net::TcpListener> {
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;

@@ -1,0 +1,172 @@
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::{HttpResponse, HttpResponseBuilder, web};
+use serde::Serialize;
+
+use crate::oauth::{ErrorCode, OAuthError};
+use crate::server::Outcome;
+
+/// A request that is not granted, as HTTP tells it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    error: OAuthError,
+    /// The connection cannot go on: what remains of the request was not read.
+    close: bool,
+    header: Option<(Extra, &'static str)>,
+}
+
+/// The headers that only some refusals carry.
+#[derive(Debug, Clone, Copy)]
+enum Extra {
+    Allow,
+    AcceptEncoding,
+}
+
+impl Refusal {
+    /// A refusal with the status that belongs to its code.
+    pub(super) fn of(error: OAuthError) -> Self {
+        let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Refusal {
+            status,
+            error,
+            close: false,
+            header: None,
+        }
+    }
+
+    /// A fault of the server: the code, and nothing else.
+    pub(super) fn failed(code: ErrorCode) -> Self {
+        Refusal::of(OAuthError {
+            code,
+            description: None,
+            reason: "failure",
+        })
+    }
+
+    /// The body is longer than is read (RFC 9110 §15.5.14).
+    pub(super) fn too_large() -> Self {
+        Refusal::unread(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large")
+    }
+
+    /// The body did not arrive in time (RFC 9110 §15.5.9).
+    pub(super) fn too_slow() -> Self {
+        Refusal::unread(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time")
+    }
+
+    /// The body broke off.
+    pub(super) fn broken_off() -> Self {
+        Refusal::unread(StatusCode::BAD_REQUEST, "the request body could not be read")
+    }
+
+    /// The body is compressed (RFC 9110 §15.5.16).
+    pub(super) fn encoded() -> Self {
+        let refusal = Refusal::unread(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the request body without Content-Encoding",
+        );
+        Refusal {
+            header: Some((Extra::AcceptEncoding, "identity")),
+            ..refusal
+        }
+    }
+
+    /// Another method is needed (RFC 9110 §15.5.6).
+    pub(super) fn method(allowed: &'static str) -> Self {
+        let error = OAuthError::invalid_request("the method is not allowed here");
+        Refusal {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            error,
+            close: false,
+            header: Some((Extra::Allow, allowed)),
+        }
+    }
+
+    fn unread(status: StatusCode, description: &'static str) -> Self {
+        Refusal {
+            status,
+            error: OAuthError::invalid_request(description),
+            close: true,
+            header: None,
+        }
+    }
+
+    /// Why, for the log.
+    pub(super) fn reason(&self) -> &'static str {
+        self.error.reason
+    }
+
+    /// How the request ended, for the metrics.
+    pub(super) fn outcome(&self) -> Outcome {
+        if self.status.as_u16() == self.error.code.status() {
+            Outcome::Error(self.error.code)
+        } else {
+            Outcome::Status(self.status.as_u16())
+        }
+    }
+
+    /// The response (RFC 6749 §5.2).
+    pub(super) fn response(&self) -> HttpResponse {
+        let mut response = oauth(self.status);
+        match self.error.code {
+            // RFC 9110 §15.5.2 demands the header with every 401.
+            ErrorCode::InvalidClient => response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))),
+            ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable => {
+                response.insert_header((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)))
+            }
+            _ => &mut response,
+        };
+        match self.header {
+            Some((Extra::Allow, methods)) => response.insert_header((ALLOW, HeaderValue::from_static(methods))),
+            Some((Extra::AcceptEncoding, coding)) => response.insert_header(("accept-encoding", coding)),
+            None => &mut response,
+        };
+        if self.close {
+            response.force_close();
+        }
+        let body = ErrorBody {
+            error: self.error.code.as_str(),
+            error_description: self.error.description,
+        };
+        response.body(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}
+
+const CHALLENGE: &str = r#"Basic realm="keywheel", charset="UTF-8""#;
+/// Soon enough for a client to recover by itself, late enough not to be a flood.
+const RETRY_AFTER_SECONDS: &str = "2";
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_description: Option<&'static str>,
+}
+
+/// The headers of every answer of an OAuth endpoint (RFC 6749 §5.1): JSON that nobody keeps and nobody guesses at.
+pub(super) fn oauth(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header((PRAGMA, HeaderValue::from_static("no-cache")))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
+    response
+}
+
+/// 405 outside of the OAuth endpoints.
+pub(super) fn method_not_allowed(allowed: &'static str) -> HttpResponse {
+    HttpResponse::MethodNotAllowed()
+        .insert_header((ALLOW, HeaderValue::from_static(allowed)))
+        .finish()
+}
+
+/// 404, for everything that is not in the list of routes.
+pub(super) async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound()
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .body(web::Bytes::from_static(b"not found\n"))
+}
