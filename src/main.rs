@@ -1,1 +1,5 @@
-fn main() {}
+//! The `keywheel` program: see the library of the same name.
+
+fn main() -> std::process::ExitCode {
+    keywheel::app::run()
+}

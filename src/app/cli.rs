@@ -1,0 +1,240 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::output::Output;
+use crate::oauth::{Audience, ClaimProfile, ClientAuthMethod, ClientId, GrantType, Scope, Seconds, TokenType};
+
+/// An OAuth 2 token service whose keys turn by themselves.
+#[derive(Debug, Parser)]
+#[command(name = "keywheel", version, about, propagate_version = true)]
+pub(super) struct Cli {
+    /// Configuration file [default: keywheel.toml, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// How data is printed; messages go to stderr either way
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) output: Output,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve tokens and keys
+    Serve(ServeArgs),
+    /// Register clients and change them
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Look at the signing keys and turn them
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Prepare the database
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at the audit trail
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Make a demo client and print how to use it; for trying out, on this machine alone
+    #[arg(long)]
+    pub(super) dev: bool,
+    /// Address of the public listener
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) listen: Option<String>,
+    /// Address of the management listener
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) management_listen: Option<String>,
+    /// The issuer URL
+    #[arg(long, value_name = "URL")]
+    pub(super) issuer: Option<String>,
+    /// Accept an http issuer that is not this machine; tokens and secrets then travel in clear
+    #[arg(long)]
+    pub(super) allow_insecure_issuer: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Register a client and print its secret, once
+    Create(CreateArgs),
+    /// List all clients
+    List,
+    /// Show one client
+    Show { id: ClientIdArg },
+    /// Change a client; what is not named stays as it is
+    Update(UpdateArgs),
+    /// Refuse a client from now on
+    Disable { id: ClientIdArg },
+    /// Accept a disabled client again
+    Enable { id: ClientIdArg },
+    /// Remove a client and its secrets for good
+    Delete { id: ClientIdArg },
+    /// A client's secrets
+    #[command(subcommand)]
+    Secret(SecretCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// A name for people
+    pub(super) name: String,
+    /// The client_id [default: a generated one]
+    #[arg(long)]
+    pub(super) id: Option<ClientIdArg>,
+    #[command(flatten)]
+    pub(super) metadata: MetadataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    pub(super) id: ClientIdArg,
+    /// A name for people
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) metadata: MetadataArgs,
+    /// Return to the server's own life of access tokens
+    #[arg(long, conflicts_with = "access_ttl")]
+    pub(super) default_access_ttl: bool,
+    /// Take away the right to introspect
+    #[arg(long, conflicts_with = "introspect")]
+    pub(super) no_introspect: bool,
+    /// Register no scope
+    #[arg(long, conflicts_with = "scope")]
+    pub(super) no_scope: bool,
+    /// Register no audience: tokens are for the issuer
+    #[arg(long, conflicts_with = "audience")]
+    pub(super) no_audience: bool,
+}
+
+/// Client metadata as arguments. Lists are repeated, or separated by spaces.
+#[derive(Debug, Args)]
+pub(super) struct MetadataArgs {
+    /// A grant the client may use (repeatable): client_credentials
+    #[arg(long = "grant", value_name = "GRANT")]
+    pub(super) grants: Vec<GrantType>,
+    /// A scope it may ask for (repeatable)
+    #[arg(long, value_name = "SCOPE", value_parser = |text: &str| Scope::parse(text).map_err(|e| e.to_string()))]
+    pub(super) scope: Vec<Scope>,
+    /// An audience it may ask for (repeatable) [default: the issuer]
+    #[arg(long, value_name = "URL", value_parser = |text: &str| Audience::parse(text).map_err(|e| e.to_string()))]
+    pub(super) audience: Vec<Audience>,
+    /// A way to authenticate (repeatable) [default: client_secret_basic and client_secret_post]
+    #[arg(long = "auth-method", value_name = "METHOD")]
+    pub(super) auth_methods: Vec<ClientAuthMethod>,
+    /// Life of its access tokens, such as 5m [default: the server's]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) access_ttl: Option<Seconds>,
+    /// typ of its access tokens: at+jwt, or JWT for verifiers that refuse that (Spring Security)
+    #[arg(long, value_name = "TYP")]
+    pub(super) token_type: Option<TokenType>,
+    /// Further claims: rfc9068, or simplejwt for Django REST framework
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) claim_profile: Option<ClaimProfile>,
+    /// Let it ask about tokens of others
+    #[arg(long)]
+    pub(super) introspect: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Make a further secret and print it, once; the others go on working
+    Add {
+        id: ClientIdArg,
+        /// Refuse it after this time, such as 90d
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<Seconds>,
+    },
+    /// List a client's secrets, without the secrets
+    List { id: ClientIdArg },
+    /// Refuse a secret from now on
+    Revoke { id: ClientIdArg, secret_id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// List all signing keys and their states
+    List,
+    /// Show when keys turn, and why then
+    Plan,
+    /// Turn to the next key, as soon as every verifier can know it
+    Rotate {
+        /// Turn at once, even if some verifiers may not know the key yet
+        #[arg(long)]
+        now: bool,
+    },
+    /// Print the public half of a key in PEM
+    Export {
+        kid: String,
+        /// The public half; private halves are never exported
+        #[arg(long, required = true)]
+        public: bool,
+    },
+    /// The certificate authority that certifies signing keys
+    #[command(subcommand)]
+    Ca(CaCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CaCommand {
+    /// Show its certificate
+    Show,
+    /// Print its certificate in PEM
+    Export,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DbCommand {
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Show which migrations are applied
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the effective configuration, secrets redacted
+    Show,
+    /// Check the configuration and exit
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// List audit events, the newest first
+    List {
+        /// Only of this client
+        #[arg(long, value_name = "CLIENT_ID")]
+        client: Option<ClientIdArg>,
+        /// Only of the last such time, such as 24h
+        #[arg(long, value_name = "DURATION")]
+        since: Option<Seconds>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+}
+
+/// A client_id on the command line.
+#[derive(Debug, Clone)]
+pub(super) struct ClientIdArg(pub(super) ClientId);
+
+impl std::str::FromStr for ClientIdArg {
+    type Err = crate::oauth::ClientIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        ClientId::parse(text).map(ClientIdArg)
+    }
+}

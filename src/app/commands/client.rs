@@ -1,0 +1,359 @@
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Process, actor};
+use crate::app::cli::{ClientCommand, CreateArgs, MetadataArgs, SecretCommand, UpdateArgs};
+use crate::app::output::{self, Output};
+use crate::oauth::{Audiences, Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord, NumericDate, Scope};
+use crate::server::admin::{ClientAdmin, ClientChange, CreatedClient, CreatedSecret, NewClientRequest};
+
+/// `keywheel client …`
+pub(super) fn run(process: &Process, command: ClientCommand, format: Output) -> anyhow::Result<()> {
+    let actor = actor();
+    let now = process.edge.now();
+    match command {
+        ClientCommand::Create(args) => create(process, args, &actor, format),
+        ClientCommand::Secret(SecretCommand::Add { id, expires }) => {
+            let (store, vault) = process.open_vault()?;
+            let expires_at = expires.map(|span| now + span);
+            let added = process
+                .with_context(|cx| ClientAdmin::new(&store, &actor).add_secret(&id.0, expires_at, &vault, cx))?;
+            print_new_secret(&added, format)
+        }
+        other => {
+            let store = process.migrated_store()?;
+            let admin = ClientAdmin::new(&store, &actor);
+            match other {
+                ClientCommand::List => list(&admin.list()?, format),
+                ClientCommand::Show { id } => {
+                    let (client, secrets) = admin.show(&id.0)?;
+                    show(&client, &secrets, now, format)
+                }
+                ClientCommand::Update(args) => {
+                    let client = admin.update(&args.id.0.clone(), change(args), now)?;
+                    print_client(&client, format)
+                }
+                ClientCommand::Disable { id } => {
+                    admin.set_enabled(&id.0, false, now)?;
+                    done(&format!("disabled {}: servers refuse it within a second", id.0), format)
+                }
+                ClientCommand::Enable { id } => {
+                    admin.set_enabled(&id.0, true, now)?;
+                    done(&format!("enabled {}", id.0), format)
+                }
+                ClientCommand::Delete { id } => {
+                    admin.delete(&id.0, now)?;
+                    done(&format!("deleted {}", id.0), format)
+                }
+                ClientCommand::Secret(SecretCommand::List { id }) => list_secrets(&admin.show(&id.0)?.1, now, format),
+                ClientCommand::Secret(SecretCommand::Revoke { id, secret_id }) => {
+                    admin.revoke_secret(&id.0, &secret_id, now)?;
+                    done(
+                        &format!(
+                            "revoked secret {secret_id} of {}: servers refuse it within a second",
+                            id.0
+                        ),
+                        format,
+                    )
+                }
+                ClientCommand::Create(_) | ClientCommand::Secret(SecretCommand::Add { .. }) => Ok(()),
+            }
+        }
+    }
+}
+
+fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> anyhow::Result<()> {
+    let (store, vault) = process.open_vault()?;
+    let MetadataArgs {
+        grants,
+        scope,
+        audience,
+        auth_methods,
+        access_ttl,
+        token_type,
+        claim_profile,
+        introspect,
+    } = args.metadata;
+    let metadata = ClientMetadata {
+        name: args.name,
+        grant_types: grants,
+        auth_methods: if auth_methods.is_empty() {
+            ClientAuthMethod::ALL.to_vec()
+        } else {
+            auth_methods
+        },
+        scope: union(&scope)?,
+        audiences: audience.into_iter().collect(),
+        access_ttl,
+        token_type: token_type.unwrap_or_default(),
+        claim_profile: claim_profile.unwrap_or_default(),
+        introspect,
+    };
+    let request = NewClientRequest {
+        client_id: args.id.map(|id| id.0),
+        metadata,
+    };
+    let created = process.with_context(|cx| ClientAdmin::new(&store, actor).create(request, &vault, cx))?;
+    let CreatedClient { client, secret } = created;
+    if format == Output::Json {
+        let mut document = serde_json::to_value(ClientDocument::of(&client))?;
+        if let Some(members) = document.as_object_mut() {
+            members.insert("client_secret".to_owned(), secret.secret.expose().into());
+            members.insert("client_secret_expires_at".to_owned(), 0.into());
+            members.insert("client_secret_id".to_owned(), secret.record.id.into());
+        }
+        return output::json(&document);
+    }
+    output::message("The secret is shown this once; keep it now.");
+    output::text(&format!(
+        "client_id      {}\nclient_secret  {}",
+        client.client_id,
+        secret.secret.expose()
+    ))
+}
+
+fn change(args: UpdateArgs) -> ClientChange {
+    let MetadataArgs {
+        grants,
+        scope,
+        audience,
+        auth_methods,
+        access_ttl,
+        token_type,
+        claim_profile,
+        introspect,
+    } = args.metadata;
+    let scope = match (args.no_scope, scope.is_empty()) {
+        (true, _) => Some(Scope::empty()),
+        (false, true) => None,
+        (false, false) => union(&scope).ok(),
+    };
+    let audiences = match (args.no_audience, audience.is_empty()) {
+        (true, _) => Some(Audiences::default()),
+        (false, true) => None,
+        (false, false) => Some(audience.into_iter().collect()),
+    };
+    let introspect = match (introspect, args.no_introspect) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    };
+    ClientChange {
+        name: args.name,
+        grant_types: (!grants.is_empty()).then_some(grants),
+        auth_methods: (!auth_methods.is_empty()).then_some(auth_methods),
+        scope,
+        audiences,
+        access_ttl: if args.default_access_ttl {
+            Some(None)
+        } else {
+            access_ttl.map(Some)
+        },
+        token_type,
+        claim_profile,
+        introspect,
+    }
+}
+
+/// All scopes that were named, as one.
+fn union(scopes: &[Scope]) -> anyhow::Result<Scope> {
+    let words: Vec<&str> = scopes.iter().flat_map(Scope::tokens).collect();
+    Ok(Scope::parse(&words.join(" "))?)
+}
+
+/// A client as programs see it: the member names of RFC 7591 §2 where it has them. Never a secret, nor a hash of one.
+#[derive(Serialize)]
+struct ClientDocument<'a> {
+    client_id: &'a str,
+    client_name: &'a str,
+    grant_types: Vec<&'static str>,
+    token_endpoint_auth_methods: Vec<&'static str>,
+    scope: String,
+    audience: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_ttl: Option<i64>,
+    token_type: &'static str,
+    claim_profile: &'static str,
+    introspect: bool,
+    enabled: bool,
+    client_id_issued_at: i64,
+    updated_at: i64,
+}
+
+impl<'a> ClientDocument<'a> {
+    fn of(client: &'a Client) -> Self {
+        let metadata = &client.metadata;
+        ClientDocument {
+            client_id: client.client_id.as_str(),
+            client_name: &metadata.name,
+            grant_types: metadata.grant_types.iter().map(|grant| grant.as_str()).collect(),
+            token_endpoint_auth_methods: metadata.auth_methods.iter().map(|method| method.as_str()).collect(),
+            scope: metadata.scope.to_string(),
+            audience: metadata.audiences.iter().map(|audience| audience.as_str()).collect(),
+            access_ttl: metadata.access_ttl.map(|life| life.get()),
+            token_type: metadata.token_type.as_str(),
+            claim_profile: metadata.claim_profile.as_str(),
+            introspect: metadata.introspect,
+            enabled: client.enabled,
+            client_id_issued_at: client.created_at.epoch(),
+            updated_at: client.updated_at.epoch(),
+        }
+    }
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        let life = self
+            .access_ttl
+            .map_or_else(|| "the server's".to_owned(), |life| format!("{life}s"));
+        let audience = if self.audience.is_empty() {
+            "the issuer".to_owned()
+        } else {
+            self.audience.join(" ")
+        };
+        [
+            ("client_id", self.client_id.to_owned()),
+            ("name", self.client_name.to_owned()),
+            ("enabled", yes(self.enabled)),
+            ("grants", self.grant_types.join(" ")),
+            ("auth methods", self.token_endpoint_auth_methods.join(" ")),
+            ("scope", self.scope.clone()),
+            ("audience", audience),
+            ("access token life", life),
+            ("token type", self.token_type.to_owned()),
+            ("claim profile", self.claim_profile.to_owned()),
+            ("introspect", yes(self.introspect)),
+            ("created", NumericDate::from_epoch(self.client_id_issued_at).to_string()),
+            ("updated", NumericDate::from_epoch(self.updated_at).to_string()),
+        ]
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .to_vec()
+    }
+}
+
+#[derive(Serialize)]
+struct SecretDocument<'a> {
+    id: &'a str,
+    hint: &'a str,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    live: bool,
+}
+
+fn secret_documents(secrets: &[ClientSecretRecord], now: NumericDate) -> Vec<SecretDocument<'_>> {
+    let documents = secrets.iter().map(|secret| SecretDocument {
+        id: &secret.id,
+        hint: &secret.hint,
+        created_at: secret.created_at.to_string(),
+        expires_at: secret.expires_at.map(|at| at.to_string()),
+        live: secret.is_live(now),
+    });
+    documents.collect()
+}
+
+fn list(clients: &[Client], format: Output) -> anyhow::Result<()> {
+    let documents: Vec<ClientDocument<'_>> = clients.iter().map(ClientDocument::of).collect();
+    if format == Output::Json {
+        return output::json(&documents);
+    }
+    let row = |client: &ClientDocument<'_>| {
+        vec![
+            client.client_id.to_owned(),
+            client.client_name.to_owned(),
+            yes(client.enabled),
+            client.grant_types.join(" "),
+            client.scope.clone(),
+            client.audience.join(" "),
+        ]
+    };
+    output::table(
+        &["client_id", "name", "enabled", "grants", "scope", "audience"],
+        documents.iter().map(row).collect(),
+    )
+}
+
+fn show(client: &Client, secrets: &[ClientSecretRecord], now: NumericDate, format: Output) -> anyhow::Result<()> {
+    let document = ClientDocument::of(client);
+    let secrets = secret_documents(secrets, now);
+    if format == Output::Json {
+        let mut document = serde_json::to_value(document)?;
+        if let Some(members) = document.as_object_mut() {
+            members.insert("secrets".to_owned(), serde_json::to_value(secrets)?);
+        }
+        return output::json(&document);
+    }
+    let mut lines = document.lines();
+    for secret in secrets {
+        let expires = secret
+            .expires_at
+            .map_or_else(String::new, |at| format!(", expires {at}"));
+        let state = if secret.live { "" } else { ", expired" };
+        lines.push(vec![
+            "secret".to_owned(),
+            format!(
+                "{} …{} of {}{expires}{state}",
+                secret.id, secret.hint, secret.created_at
+            ),
+        ]);
+    }
+    output::table(&["", ""], lines)
+}
+
+fn print_client(client: &Client, format: Output) -> anyhow::Result<()> {
+    let document = ClientDocument::of(client);
+    if format == Output::Json {
+        output::json(&document)
+    } else {
+        output::table(&["", ""], document.lines())
+    }
+}
+
+fn print_new_secret(added: &CreatedSecret, format: Output) -> anyhow::Result<()> {
+    let CreatedSecret { secret, record } = added;
+    if format == Output::Json {
+        let expires_at = record.expires_at.map_or(0, NumericDate::epoch);
+        return output::json(&json!({
+            "client_secret": secret.expose(), "client_secret_id": record.id, "client_secret_expires_at": expires_at,
+        }));
+    }
+    output::message("The secret is shown this once; keep it now.");
+    output::text(&format!(
+        "secret id      {}\nclient_secret  {}",
+        record.id,
+        secret.expose()
+    ))
+}
+
+fn list_secrets(secrets: &[ClientSecretRecord], now: NumericDate, format: Output) -> anyhow::Result<()> {
+    let documents = secret_documents(secrets, now);
+    if format == Output::Json {
+        return output::json(&documents);
+    }
+    let row = |secret: &SecretDocument<'_>| {
+        let expires = secret.expires_at.clone().unwrap_or_else(|| "never".to_owned());
+        vec![
+            secret.id.to_owned(),
+            format!("…{}", secret.hint),
+            secret.created_at.clone(),
+            expires,
+            yes(secret.live),
+        ]
+    };
+    output::table(
+        &["id", "ends in", "created", "expires", "live"],
+        documents.iter().map(row).collect(),
+    )
+}
+
+/// Says what was done: a sentence for people, an empty document for programs.
+fn done(sentence: &str, format: Output) -> anyhow::Result<()> {
+    output::message(sentence);
+    if format == Output::Json {
+        output::json(&json!({}))
+    } else {
+        Ok(())
+    }
+}
+
+fn yes(truth: bool) -> String {
+    (if truth { "yes" } else { "no" }).to_owned()
+}

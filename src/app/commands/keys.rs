@@ -1,0 +1,108 @@
+use serde_json::json;
+
+use super::{Process, actor};
+use crate::app::cli::{CaCommand, KeysCommand};
+use crate::app::output::{self, Output};
+use crate::keys::{Certificate, PlannedEvent, Urgency};
+use crate::oauth::base64url;
+use crate::server::admin::{KeyAdmin, KeyLine};
+
+/// `keywheel keys …`
+pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> anyhow::Result<()> {
+    let (store, vault) = process.open_vault()?;
+    let actor = actor();
+    let now = process.edge.now();
+    let admin = KeyAdmin::new(&store, &vault, &process.config.policy, &actor);
+    match command {
+        KeysCommand::List => list(&admin.list(now)?, format),
+        KeysCommand::Plan => {
+            let plan = admin.plan(now)?;
+            if format == Output::Json {
+                let document = |event: &PlannedEvent| json!({"at": event.at.to_string(), "kid": event.kid, "what": event.what, "reason": event.reason});
+                return output::json(&plan.events.iter().map(document).collect::<Vec<_>>());
+            }
+            let row = |event: &PlannedEvent| {
+                let kid = event
+                    .kid
+                    .as_ref()
+                    .map_or_else(|| "(to be made)".to_owned(), ToString::to_string);
+                vec![event.at.to_string(), event.what.to_string(), kid, event.reason.clone()]
+            };
+            output::table(
+                &["at", "what", "kid", "why then"],
+                plan.events.iter().map(row).collect(),
+            )
+        }
+        KeysCommand::Rotate { now: at_once } => {
+            let urgency = if at_once { Urgency::Now } else { Urgency::WhenSafe };
+            let rotation = admin.rotate(urgency, now)?;
+            if format == Output::Json {
+                return output::json(&rotation);
+            }
+            output::message(&format!("{} signs from {} on", rotation.kid, rotation.activates_at));
+            if !rotation.safe {
+                output::message(&format!(
+                    "It was published at {}: verifiers that have not read the JWK set since may refuse its tokens until they do, at \
+                     the latest after the longest time that any of them keeps it (signing.slowest_verifier).",
+                    rotation.published_at
+                ));
+            }
+            Ok(())
+        }
+        KeysCommand::Export { kid, public: _ } => {
+            let pem = admin.public_pem(&kid)?;
+            if format == Output::Json {
+                output::json(&json!({"kid": kid, "public_key_pem": pem}))
+            } else {
+                output::text(&pem)
+            }
+        }
+        KeysCommand::Ca(command) => {
+            let stored = store.certificate_authority()?;
+            let Some(stored) = stored else {
+                anyhow::bail!("there is no certificate authority yet: start a server, it makes one")
+            };
+            let certificate = Certificate::parse(&stored.certificate)?;
+            match (command, format) {
+                (CaCommand::Export, Output::Text) => output::text(&certificate.pem()),
+                (CaCommand::Export, Output::Json) => output::json(&json!({"certificate_pem": certificate.pem()})),
+                (CaCommand::Show, Output::Json) => output::json(&json!({
+                    "subject": certificate.subject(),
+                    "not_before": certificate.not_before().to_string(),
+                    "not_after": certificate.not_after().to_string(),
+                    "certificate_sha256": base64url(&certificate.sha256()),
+                })),
+                (CaCommand::Show, Output::Text) => output::table(
+                    &["", ""],
+                    vec![
+                        vec!["subject".to_owned(), certificate.subject().to_owned()],
+                        vec!["valid from".to_owned(), certificate.not_before().to_string()],
+                        vec!["valid until".to_owned(), certificate.not_after().to_string()],
+                        vec!["sha256".to_owned(), base64url(&certificate.sha256())],
+                    ],
+                ),
+            }
+        }
+    }
+}
+
+fn list(lines: &[KeyLine], format: Output) -> anyhow::Result<()> {
+    if format == Output::Json {
+        return output::json(&lines);
+    }
+    let row = |key: &KeyLine| {
+        let or_open = |at: &Option<String>| at.clone().unwrap_or_else(|| "–".to_owned());
+        vec![
+            key.kid.clone(),
+            key.state.to_owned(),
+            key.published_at.clone(),
+            key.activates_at.clone(),
+            or_open(&key.retires_at),
+            or_open(&key.removed_at),
+        ]
+    };
+    output::table(
+        &["kid", "state", "published", "signs from", "signs until", "removed"],
+        lines.iter().map(row).collect(),
+    )
+}

@@ -1,0 +1,156 @@
+//! The commands, a file for each group. They work on the database directly; running servers follow within a second.
+
+mod audit;
+mod client;
+mod config;
+mod db;
+mod keys;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::CommandFactory;
+
+use super::cli::{Cli, Command, ServeArgs};
+use super::config::{Config, Sources};
+use super::{clock, master_key, serve, telemetry};
+use crate::oauth::IssuerUrl;
+use crate::server::{Context, Edge, Reach, Vault};
+use crate::storage::{self, Store};
+
+/// Runs one command.
+pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Completions { shell } = cli.command {
+        clap_complete::generate(shell, &mut Cli::command(), "keywheel", &mut std::io::stdout());
+        return Ok(());
+    }
+    let environment = environment();
+    let credentials_directory = environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let flags = match &cli.command {
+        Command::Serve(args) => flags(args),
+        _ => Vec::new(),
+    };
+    let config = Config::load(&Sources {
+        file: cli.config,
+        environment,
+        flags,
+    })?;
+    let serves = matches!(cli.command, Command::Serve(_));
+    telemetry::start(&config.log, if serves { "info" } else { "warn" });
+    let process = Process {
+        config,
+        credentials_directory,
+        edge: clock::system_edge(),
+    };
+    match cli.command {
+        Command::Serve(args) => serve::serve(&process, &args),
+        Command::Client(command) => client::run(&process, command, cli.output),
+        Command::Keys(command) => keys::run(&process, command, cli.output),
+        Command::Db(command) => db::run(&process, &command, cli.output),
+        Command::Config(command) => config::run(&process.config, &command, cli.output),
+        Command::Audit(command) => audit::run(&process, command, cli.output),
+        Command::Completions { .. } => Ok(()),
+    }
+}
+
+/// Flags of `serve` that are settings.
+fn flags(args: &ServeArgs) -> Vec<(&'static str, String)> {
+    let flags = [
+        ("listen", &args.listen),
+        ("management_listen", &args.management_listen),
+        ("issuer", &args.issuer),
+    ];
+    flags
+        .into_iter()
+        .filter_map(|(key, text)| text.clone().map(|text| (key, text)))
+        .collect()
+}
+
+/// The environment, read once. Variables that are not Unicode are no settings.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+        .collect()
+}
+
+/// What every command starts from.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) config: Config,
+    pub(super) credentials_directory: Option<PathBuf>,
+    pub(super) edge: Edge,
+}
+
+impl Process {
+    /// Runs `work` with the present time and a generator.
+    pub(super) fn with_context<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let mut rng = self.edge.rng();
+        work(&mut Context {
+            now: self.edge.now(),
+            rng: &mut rng,
+            reach: Reach::Storage,
+        })
+    }
+
+    /// The database, whether or not its tables are there.
+    pub(super) fn open_store(&self) -> anyhow::Result<Store> {
+        let mut settings = storage::Settings::new(self.config.database_url.clone());
+        settings.pool_size = self.config.database_connections;
+        Store::open(&settings).with_context(|| format!("the database {} cannot be opened", self.config.database_url))
+    }
+
+    /// The database with its tables up to date; a command on an empty folder makes them, like `serve`.
+    pub(super) fn migrated_store(&self) -> anyhow::Result<Store> {
+        let store = self.open_store()?;
+        store
+            .migrate()
+            .with_context(|| format!("the tables of {} cannot be made", self.config.database_url))?;
+        Ok(store)
+    }
+
+    /// The database and its opened keys.
+    pub(super) fn open_vault(&self) -> anyhow::Result<(Store, Vault)> {
+        let store = self.migrated_store()?;
+        let vault = self.with_context(|cx| {
+            let master_key =
+                master_key::load_or_create(&self.config, self.credentials_directory.as_deref(), &store, cx)?;
+            Ok::<_, anyhow::Error>(Vault::open(&store, &master_key, cx)?)
+        })?;
+        Ok((store, vault))
+    }
+}
+
+/// Who acts, for the audit trail: the command line, and the user that runs it.
+pub(super) fn actor() -> String {
+    format!("cli:uid={}", rustix::process::getuid().as_raw())
+}
+
+/// The issuer that a server runs with: configured, or in `--dev` the address it listens on.
+pub(super) fn issuer(process: &Process, args: &ServeArgs, mut listening: SocketAddr) -> anyhow::Result<IssuerUrl> {
+    let issuer = match &process.config.issuer {
+        Some(issuer) => issuer.clone(),
+        None if args.dev => {
+            if listening.ip().is_unspecified() {
+                listening.set_ip(Ipv4Addr::LOCALHOST.into());
+            }
+            IssuerUrl::parse(&format!("http://{listening}"))?
+        }
+        None => bail!(
+            "no issuer is configured: set KEYWHEEL_ISSUER (or issuer in keywheel.toml) to the URL under which clients reach this \
+             server, such as https://auth.example.com; to just try it out, use \"serve --dev\""
+        ),
+    };
+    if !issuer.is_https() && !issuer.is_loopback() && !args.allow_insecure_issuer {
+        bail!(
+            "the issuer {issuer} is not https: tokens and secrets would travel in clear. Put a proxy with TLS in front and use its \
+             https URL, or accept the risk with --allow-insecure-issuer"
+        );
+    }
+    if issuer.ends_in_slash() {
+        tracing::warn!(%issuer, "the issuer ends in a slash: many verifiers compare it with one that does not");
+    }
+    Ok(issuer)
+}

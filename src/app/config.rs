@@ -1,0 +1,472 @@
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+
+use super::settings::{SETTINGS, Setting, nearest};
+use crate::keys::{RotationPolicy, RotationSettings, RsaBits, SigningAlgorithm};
+use crate::oauth::{IssuerUrl, Seconds};
+use crate::storage::DatabaseUrl;
+
+/// The effective configuration: the file, then the environment, then flags, the later ones winning.
+#[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "each member is named like its setting, and SETTINGS says what it means"
+)]
+pub struct Config {
+    pub issuer: Option<IssuerUrl>,
+    pub listen: SocketAddr,
+    pub management_listen: SocketAddr,
+    pub database_url: DatabaseUrl,
+    pub database_connections: u32,
+    pub keys_dir: PathBuf,
+    pub master_key: Option<SecretString>,
+    pub master_key_file: Option<PathBuf>,
+    pub policy: RotationPolicy,
+    pub jwks_max_age: Seconds,
+    pub access_ttl: Seconds,
+    pub cached_clients: u64,
+    pub max_staleness: Seconds,
+    pub workers: usize,
+    pub trusted_proxies: Vec<IpNet>,
+    pub allowed_hosts: Vec<String>,
+    pub log: LogSettings,
+    values: BTreeMap<&'static str, Value>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogSettings {
+    /// One JSON object a line; `None` decides by whether stderr is a terminal.
+    pub json: Option<bool>,
+    /// A level, or directives as in `RUST_LOG`.
+    pub filter: Option<String>,
+}
+
+/// A setting's value and where it came from.
+#[derive(Debug)]
+struct Value {
+    text: SecretString,
+    source: String,
+}
+
+/// Where settings come from. Each is read once, here.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The file named with `--config`; without it `keywheel.toml`, if that exists.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+    /// Flags, as key and value.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// Why the configuration cannot be used. Every message names the setting, and says what to write instead.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {0} cannot be read: {1}")]
+    File(PathBuf, std::io::Error),
+    /// The file is not TOML.
+    #[error("the configuration file {0} is not TOML: {1}")]
+    Toml(PathBuf, Box<toml::de::Error>),
+    /// A key that nobody knows.
+    #[error("{file}: unknown setting \"{key}\"{hint}", file = .0.display(), key = .1, hint = .2)]
+    Unknown(PathBuf, String, String),
+    /// A value that cannot be.
+    #[error("{key} ({source_name}): {why}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// Where the value stands.
+        source_name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Together(String),
+}
+
+/// The file that is read when no other is named.
+const DEFAULT_FILE: &str = "keywheel.toml";
+
+impl Config {
+    /// Reads all sources and checks every value, and the rules that several obey together.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut values = BTreeMap::new();
+        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
+            values.insert(setting.key, value(setting.default, "default"));
+        }
+        read_file(sources.file.as_deref(), &mut values)?;
+        read_environment(&sources.environment, &mut values);
+        for (key, text) in &sources.flags {
+            values.insert(key, value(text, "command line"));
+        }
+        let read = Reader { values: &values };
+        let rotation = RotationSettings {
+            algorithm: read.parsed::<SigningAlgorithm>("signing.alg")?,
+            rsa_bits: read.with("signing.rsa_bits", rsa_bits)?.unwrap_or_default(),
+            period: read.parsed("signing.period")?,
+            jwks_max_age: read.parsed("signing.jwks_max_age")?,
+            slowest_verifier: read.parsed("signing.slowest_verifier")?,
+            longest_access_ttl: read.parsed("tokens.access_ttl")?,
+        };
+        let jwks_max_age = rotation.jwks_max_age;
+        let access_ttl = rotation.longest_access_ttl;
+        if !(Seconds::new(10)..=Seconds::days(1)).contains(&access_ttl) {
+            return Err(read.refused("tokens.access_ttl", "an access token lives from 10s to 1d"));
+        }
+        let policy = RotationPolicy::new(rotation).map_err(|error| ConfigError::Together(error.to_string()))?;
+        let workers = match read.optional::<usize>("workers")? {
+            Some(0) => return Err(read.refused("workers", "at least 1 worker is needed")),
+            Some(workers) => workers,
+            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        };
+        Ok(Config {
+            issuer: read.with("issuer", IssuerUrl::parse)?,
+            listen: read.parsed("listen")?,
+            management_listen: read.parsed("management_listen")?,
+            database_url: read.required("database_url", read.with("database_url", DatabaseUrl::parse)?)?,
+            database_connections: read.parsed("database_connections")?,
+            keys_dir: read.parsed("keys_dir")?,
+            master_key: read.text("master_key").map(SecretString::from),
+            master_key_file: read.optional("master_key_file")?,
+            policy,
+            jwks_max_age,
+            access_ttl,
+            cached_clients: read.parsed("clients.cached")?,
+            max_staleness: read.parsed("clients.max_staleness")?,
+            workers,
+            trusted_proxies: read.list("trusted_proxies", network)?,
+            allowed_hosts: read.list("allowed_hosts", |host| Ok(host.to_owned()))?,
+            log: read.text("log").map(LogSettings::parse).unwrap_or_default(),
+            values,
+        })
+    }
+
+    /// Every setting with its value and source, secrets redacted.
+    pub fn show(&self) -> Vec<(&'static str, String, String)> {
+        let row = |setting: &'static Setting| {
+            let Some(value) = self.values.get(setting.key) else {
+                return (setting.key, String::new(), "default".to_owned());
+            };
+            let shown = match setting.key {
+                _ if setting.secret => "[redacted]".to_owned(),
+                "database_url" => self.database_url.to_string(),
+                _ => value.text.expose_secret().to_owned(),
+            };
+            (setting.key, shown, value.source.clone())
+        };
+        SETTINGS.iter().map(row).collect()
+    }
+}
+
+impl LogSettings {
+    /// Reads `json`, `text`, a level, or a format and a level separated by a comma; anything else is taken for directives.
+    fn parse(text: &str) -> Self {
+        let mut settings = LogSettings::default();
+        let mut filter = Vec::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word {
+                "json" => settings.json = Some(true),
+                "text" => settings.json = Some(false),
+                directive => filter.push(directive),
+            }
+        }
+        settings.filter = (!filter.is_empty()).then(|| filter.join(","));
+        settings
+    }
+}
+
+fn value(text: &str, source: &str) -> Value {
+    Value {
+        text: SecretString::from(text),
+        source: source.to_owned(),
+    }
+}
+
+fn read_file(named: Option<&Path>, values: &mut BTreeMap<&'static str, Value>) -> Result<(), ConfigError> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(ConfigError::File(path.to_owned(), error)),
+    };
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error| ConfigError::Toml(path.to_owned(), Box::new(error)))?;
+    for (name, entry) in table {
+        match entry {
+            toml::Value::Table(section) => {
+                for (inner, entry) in section {
+                    accept(path, format!("{name}.{inner}"), &entry, values)?;
+                }
+            }
+            entry => accept(path, name, &entry, values)?,
+        }
+    }
+    Ok(())
+}
+
+fn accept(
+    path: &Path,
+    key: String,
+    entry: &toml::Value,
+    values: &mut BTreeMap<&'static str, Value>,
+) -> Result<(), ConfigError> {
+    let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+        let hint = nearest(&key).map_or_else(
+            || ": \"keywheel config show\" lists all settings".to_owned(),
+            |near| format!(": did you mean \"{near}\"?"),
+        );
+        return Err(ConfigError::Unknown(path.to_owned(), key, hint));
+    };
+    let unreadable = || ConfigError::Value {
+        key: setting.key,
+        source_name: path.display().to_string(),
+        why: "write a text in quotes, a number, or a list of texts".to_owned(),
+    };
+    let text = match entry {
+        toml::Value::Array(entries) => entries
+            .iter()
+            .map(scalar)
+            .collect::<Option<Vec<_>>>()
+            .map(|entries| entries.join(",")),
+        single => scalar(single),
+    };
+    let text = text.ok_or_else(unreadable)?;
+    values.insert(setting.key, value(&text, &path.display().to_string()));
+    Ok(())
+}
+
+fn scalar(entry: &toml::Value) -> Option<String> {
+    match entry {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Names that are not settings are left alone: container platforms put `KEYWHEEL_SERVICE_HOST` and the like into the environment
+/// of every process once a service is called keywheel.
+fn read_environment(environment: &BTreeMap<String, String>, values: &mut BTreeMap<&'static str, Value>) {
+    let set = |name: &str| environment.get(name).filter(|text| !text.is_empty());
+    if let Some(port) = set("PORT") {
+        values.insert("listen", value(&format!("0.0.0.0:{port}"), "environment PORT"));
+    }
+    if let Some(directives) = set("RUST_LOG") {
+        values.insert("log", value(directives, "environment RUST_LOG"));
+    }
+    for setting in SETTINGS {
+        if let Some((name, text)) = setting
+            .environment
+            .iter()
+            .find_map(|name| set(name).map(|text| (name, text)))
+        {
+            values.insert(setting.key, value(text, &format!("environment {name}")));
+        }
+    }
+}
+
+/// Reads typed values, and says which setting is wrong and where it stands.
+struct Reader<'a> {
+    values: &'a BTreeMap<&'static str, Value>,
+}
+
+impl Reader<'_> {
+    fn text(&self, key: &'static str) -> Option<&str> {
+        self.values
+            .get(key)
+            .map(|value| value.text.expose_secret())
+            .filter(|text| !text.is_empty())
+    }
+
+    fn with<T, E: Display>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ConfigError> {
+        self.text(key)
+            .map(parse)
+            .transpose()
+            .map_err(|why| self.refused(key, &why.to_string()))
+    }
+
+    fn optional<T: FromStr<Err: Display>>(&self, key: &'static str) -> Result<Option<T>, ConfigError> {
+        self.with(key, T::from_str)
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&self, key: &'static str) -> Result<T, ConfigError> {
+        self.required(key, self.optional(key)?)
+    }
+
+    fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, ConfigError> {
+        value.ok_or_else(|| self.refused(key, "a value is needed"))
+    }
+
+    fn list<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, ConfigError> {
+        let words = self
+            .text(key)
+            .unwrap_or_default()
+            .split([',', ' '])
+            .filter(|word| !word.is_empty());
+        words
+            .map(|word| parse(word).map_err(|why| self.refused(key, &why)))
+            .collect()
+    }
+
+    fn refused(&self, key: &'static str, why: &str) -> ConfigError {
+        let source_name = self
+            .values
+            .get(key)
+            .map_or_else(|| "not set".to_owned(), |value| value.source.clone());
+        ConfigError::Value {
+            key,
+            source_name,
+            why: why.to_owned(),
+        }
+    }
+}
+
+fn rsa_bits(text: &str) -> Result<RsaBits, String> {
+    let bits: u32 = text
+        .parse()
+        .map_err(|_not_a_number| format!("\"{text}\" is no size of a key: write 2048, 3072 or 4096"))?;
+    RsaBits::try_from(bits).map_err(|error| error.to_string())
+}
+
+/// A network, or a single address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_not_a_network| single())
+        .map_err(|_neither| format!("\"{text}\" is no network such as 10.0.0.0/8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keywheel.toml");
+        std::fs::write(&path, file).unwrap();
+        Config::load(&Sources {
+            file: Some(path),
+            environment: environment
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect(),
+            flags: flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect(),
+        })
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "listen = \"127.0.0.1:1\"\nissuer = \"https://file\"\n[tokens]\naccess_ttl = \"5m\"\n";
+        let environment = [
+            ("KEYWHEEL_ISSUER", "https://environment"),
+            ("KEYWHEEL_LISTEN", "127.0.0.1:2"),
+        ];
+        let config = load(file, &environment, &[("listen", "127.0.0.1:3")]).unwrap();
+        assert_eq!(config.listen.port(), 3);
+        assert_eq!(config.issuer.unwrap().as_str(), "https://environment");
+        assert_eq!(config.access_ttl, Seconds::minutes(5));
+    }
+
+    #[test]
+    fn a_platforms_port_means_every_address_and_an_explicit_address_wins() {
+        assert_eq!(
+            load("", &[("PORT", "5000")], &[]).unwrap().listen.to_string(),
+            "0.0.0.0:5000"
+        );
+        let both = [("PORT", "5000"), ("KEYWHEEL_LISTEN", "127.0.0.1:1")];
+        assert_eq!(load("", &both, &[]).unwrap().listen.to_string(), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_and_the_nearest_known_one_named() {
+        for (file, near) in [
+            ("isuer = \"x\"", "issuer"),
+            ("[signing]\nperod = \"1d\"", "signing.period"),
+            ("period = \"1d\"", "signing.period"),
+        ] {
+            let message = load(file, &[], &[]).unwrap_err().to_string();
+            assert!(message.contains(&format!("did you mean \"{near}\"")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_its_key_its_place_and_the_way_to_write_it() {
+        for (name, text, expected) in [
+            ("KEYWHEEL_TOKENS_ACCESS_TTL", "ten minutes", "such as 300s, 10m"),
+            ("KEYWHEEL_TOKENS_ACCESS_TTL", "2d", "from 10s to 1d"),
+            ("KEYWHEEL_SIGNING_RSA_BITS", "1024", "2048"),
+            ("KEYWHEEL_SIGNING_PERIOD", "1h", "signing.period"),
+            ("DATABASE_URL", "mysql://x", "sqlite"),
+            ("KEYWHEEL_LISTEN", "nowhere", "listen"),
+            ("KEYWHEEL_TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),
+            ("KEYWHEEL_WORKERS", "0", "at least 1"),
+        ] {
+            let message = load("", &[(name, text)], &[]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{name}={text}: {message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let environment = [
+            ("KEYWHEEL_MASTER_KEY", "s3cret"),
+            ("DATABASE_URL", "postgres://u:hunter2@localhost/d"),
+        ];
+        let config = load("", &environment, &[]).unwrap();
+        let shown = format!("{:?} {config:?}", config.show());
+        assert!(!shown.contains("s3cret") && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("environment KEYWHEEL_MASTER_KEY"));
+    }
+
+    #[test]
+    fn variables_that_are_no_settings_are_left_alone() {
+        assert!(
+            load(
+                "",
+                &[
+                    ("KEYWHEEL_SERVICE_HOST", "10.0.0.1"),
+                    ("KEYWHEEL_PORT", "tcp://10.0.0.1:80")
+                ],
+                &[]
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn the_log_takes_a_format_and_a_level() {
+        let log = |text: &str| load("", &[("KEYWHEEL_LOG", text)], &[]).unwrap().log;
+        assert_eq!(
+            log("json,debug"),
+            LogSettings {
+                json: Some(true),
+                filter: Some("debug".into())
+            }
+        );
+        assert_eq!(
+            log("text"),
+            LogSettings {
+                json: Some(false),
+                filter: None
+            }
+        );
+        assert_eq!(
+            log("keywheel=trace,warn").filter.as_deref(),
+            Some("keywheel=trace,warn")
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! Floor 4: composition. Configuration, command line, clock, ticker, telemetry, shutdown: what makes a process of the floors.
+
+mod cli;
+mod clock;
+mod commands;
+mod config;
+mod demo;
+mod master_key;
+mod output;
+mod serve;
+mod settings;
+mod telemetry;
+mod ticker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use self::config::{Config, ConfigError};
+pub use self::settings::{SETTINGS, Setting};
+
+/// Runs the command line. Exit status 0: done; 1: failed; 2: wrong usage.
+pub fn run() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refused) => {
+            // Help and version go to stdout with status 0, wrong usage to stderr with status 2.
+            let _ = refused.print();
+            return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
+        }
+    };
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::message(&format!("error: {}", output::chain(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}

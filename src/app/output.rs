@@ -1,0 +1,111 @@
+use std::io::Write;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+/// How a command prints its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(super) enum Output {
+    /// Tables and sentences.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Prints one JSON document on stdout.
+pub(super) fn json(data: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, data)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Prints lines on stdout.
+pub(super) fn text(lines: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{}", lines.trim_end())?;
+    Ok(())
+}
+
+/// Prints a table on stdout. Control characters in cells are made visible, so that no name can drive a terminal.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header.iter().map(|title| title.to_uppercase()));
+    for row in rows {
+        table.add_row(row.iter().map(|cell| visible(cell)));
+    }
+    text(&table.to_string())
+}
+
+/// Prints a message for people on stderr.
+pub(super) fn message(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible_lines(text));
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain<E: AsDynError + ?Sized>(error: &E) -> String {
+    let mut text = String::new();
+    let mut next = Some(error.as_dyn());
+    while let Some(cause) = next {
+        let part = cause.to_string();
+        // Wrappers often repeat what they wrap.
+        if !text.ends_with(&part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&part);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// What can be looked at as a standard error.
+pub(super) trait AsDynError {
+    /// The error.
+    fn as_dyn(&self) -> &(dyn std::error::Error + 'static);
+}
+
+impl AsDynError for anyhow::Error {
+    fn as_dyn(&self) -> &(dyn std::error::Error + 'static) {
+        self.as_ref()
+    }
+}
+
+impl AsDynError for crate::server::Failure {
+    fn as_dyn(&self) -> &(dyn std::error::Error + 'static) {
+        self
+    }
+}
+
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn visible_lines(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // D-21
+    #[test]
+    fn a_name_cannot_drive_the_terminal() {
+        assert_eq!(visible("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(visible_lines("a\nb\u{7}"), "a\nb\u{fffd}");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_once_each() {
+        let error = anyhow::anyhow!("disk full").context("the file could not be written");
+        assert_eq!(chain(&error), "the file could not be written: disk full");
+    }
+}

@@ -1,0 +1,93 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpSocket;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::cli::ServeArgs;
+use super::commands::{Process, issuer};
+use super::ticker::Ticker;
+use super::{demo, output};
+use crate::http;
+use crate::server::{Server, Settings, Wheel, WheelSettings};
+
+/// `keywheel serve`: everything that can fail fails before the port opens.
+pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
+    let config = &process.config;
+    // Reserved first, so that the port is known from which --dev derives the issuer.
+    let public = reserve(config.listen, "listen")?;
+    let management = reserve(config.management_listen, "management_listen")?;
+    let issuer = issuer(process, args, public.local_addr()?)?;
+    let (store, vault) = process.open_vault()?;
+    let vault = Arc::new(vault);
+    if !args.dev && !config.database_url.is_postgres() {
+        warn!("running on SQLite: one node, one disk; set DATABASE_URL to a postgres:// URL to run several");
+    }
+    let wheel_settings = WheelSettings {
+        issuer: issuer.clone(),
+        policy: config.policy.clone(),
+        access_ttl: config.access_ttl,
+        jwks_max_age: config.jwks_max_age,
+    };
+    let settings = Settings {
+        issuer: issuer.clone(),
+        access_ttl: config.access_ttl,
+        max_staleness: config.max_staleness,
+        cached_clients: config.cached_clients,
+    };
+    let server = process.with_context(|cx| {
+        let wheel = Wheel::open(&store, Arc::clone(&vault), wheel_settings, cx)?;
+        Server::new(settings, store.clone(), Arc::clone(&vault), wheel, cx.now)
+    })?;
+    let server = Arc::new(server);
+    let welcome = if args.dev {
+        Some(process.with_context(|cx| demo::seed(&store, &vault, &issuer, cx))?)
+    } else {
+        None
+    };
+
+    let web = http::Settings {
+        workers: config.workers,
+        trusted_proxies: config.trusted_proxies.clone(),
+        allowed_hosts: config.allowed_hosts.clone(),
+        blocking: http::BlockingSettings::default(),
+    };
+    let state = http::State::new(Arc::clone(&server), process.edge.clone(), &web)?;
+    let listening = (public.local_addr()?, management.local_addr()?);
+    actix_web::rt::System::new().block_on(async move {
+        // Signals are caught before anybody can know that the server is up.
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let running = http::serve(Arc::clone(&state), public, &web)?;
+        let managing = http::serve_management(state, management)?;
+        let (running_handle, managing_handle) = (running.handle(), managing.handle());
+        let serving = actix_web::rt::spawn(running);
+        let managing = actix_web::rt::spawn(managing);
+        let ticker = Ticker::start(server, process.edge.clone())?;
+        info!(event = "serving", %issuer, listen = %listening.0, management = %listening.1, "keywheel is serving");
+        if let Some(welcome) = welcome {
+            output::text(&welcome)?;
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!(event = "draining", "answering what is under way, accepting nothing new");
+        running_handle.stop(true).await;
+        managing_handle.stop(false).await;
+        ticker.stop();
+        serving.await??;
+        managing.await??;
+        info!(event = "stopped", "bye");
+        Ok(())
+    })
+}
+
+fn reserve(address: SocketAddr, setting: &str) -> anyhow::Result<TcpSocket> {
+    http::reserve(address).with_context(|| {
+        format!(
+            "cannot listen on {address}: is another server there? Choose another address with the setting {setting}"
+        )
+    })
+}

@@ -1,0 +1,157 @@
+/// One setting: its key in the file, its names in the environment, and what it is without either.
+#[derive(Debug)]
+pub struct Setting {
+    /// Key in `keywheel.toml`, with the table in front: `signing.period`.
+    pub key: &'static str,
+    /// Names in the environment; of several that are set the first counts.
+    pub environment: &'static [&'static str],
+    /// The value when nobody sets it, as it would be written; empty for none.
+    pub default: &'static str,
+    /// Whether the value must never be shown.
+    pub secret: bool,
+    /// What it means, in one line.
+    pub meaning: &'static str,
+}
+
+const fn setting(
+    key: &'static str,
+    environment: &'static [&'static str],
+    default: &'static str,
+    meaning: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        environment,
+        default,
+        secret: false,
+        meaning,
+    }
+}
+
+/// Every setting. The file's keys, the environment, `config show` and the table in the README are all read off this one.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "issuer",
+        &["KEYWHEEL_ISSUER"],
+        "",
+        "the issuer URL; required, except with --dev",
+    ),
+    setting(
+        "listen",
+        &["KEYWHEEL_LISTEN"],
+        "127.0.0.1:8080",
+        "address of the public listener; PORT=n means 0.0.0.0:n",
+    ),
+    setting(
+        "management_listen",
+        &["KEYWHEEL_MANAGEMENT_LISTEN"],
+        "127.0.0.1:9080",
+        "address of health, readiness and metrics",
+    ),
+    setting(
+        "database_url",
+        &["DATABASE_URL"],
+        "sqlite://keywheel.db",
+        "sqlite://FILE or postgres://USER@HOST/DATABASE",
+    ),
+    setting(
+        "database_connections",
+        &["KEYWHEEL_DATABASE_CONNECTIONS"],
+        "8",
+        "most connections to the database",
+    ),
+    setting("keys_dir", &["KEYWHEEL_KEYS_DIR"], "keys", "directory of master.key"),
+    Setting {
+        key: "master_key",
+        environment: &["KEYWHEEL_MASTER_KEY"],
+        default: "",
+        secret: true,
+        meaning: "the master key itself, instead of a file: 32 bytes in base64 or hex",
+    },
+    setting(
+        "master_key_file",
+        &["KEYWHEEL_MASTER_KEY_FILE"],
+        "",
+        "file of the master key, instead of keys_dir/master.key",
+    ),
+    setting("signing.alg", &["KEYWHEEL_SIGNING_ALG"], "RS256", "signature algorithm"),
+    setting(
+        "signing.rsa_bits",
+        &["KEYWHEEL_SIGNING_RSA_BITS"],
+        "2048",
+        "size of new RSA keys: 2048, 3072 or 4096",
+    ),
+    setting(
+        "signing.period",
+        &["KEYWHEEL_SIGNING_PERIOD"],
+        "30d",
+        "how long each key signs",
+    ),
+    setting(
+        "signing.jwks_max_age",
+        &["KEYWHEEL_SIGNING_JWKS_MAX_AGE"],
+        "300s",
+        "how long verifiers may keep the JWK set",
+    ),
+    setting(
+        "signing.slowest_verifier",
+        &["KEYWHEEL_SIGNING_SLOWEST_VERIFIER"],
+        "24h",
+        "longest time that any verifier keeps the JWK set, whatever it is told",
+    ),
+    setting(
+        "tokens.access_ttl",
+        &["KEYWHEEL_TOKENS_ACCESS_TTL"],
+        "10m",
+        "life of access tokens",
+    ),
+    setting(
+        "clients.cached",
+        &["KEYWHEEL_CLIENTS_CACHED"],
+        "100000",
+        "most clients kept in memory",
+    ),
+    setting(
+        "clients.max_staleness",
+        &["KEYWHEEL_CLIENTS_MAX_STALENESS"],
+        "60s",
+        "how long cached clients get tokens while the database is out of reach",
+    ),
+    setting(
+        "workers",
+        &["KEYWHEEL_WORKERS"],
+        "",
+        "threads that answer requests; as many as processors by default",
+    ),
+    setting(
+        "trusted_proxies",
+        &["KEYWHEEL_TRUSTED_PROXIES"],
+        "",
+        "networks whose X-Forwarded-For is believed: 10.0.0.0/8, ::1",
+    ),
+    setting(
+        "allowed_hosts",
+        &["KEYWHEEL_ALLOWED_HOSTS"],
+        "",
+        "values of Host that are answered; all by default",
+    ),
+    setting(
+        "log",
+        &["KEYWHEEL_LOG"],
+        "",
+        "text or json, and a level: \"json,debug\"; text on a terminal, else json; info",
+    ),
+];
+
+/// The known key nearest to `unknown`, when one is near enough to be meant.
+pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
+    let closeness = |key: &str| {
+        let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
+        strsim::jaro_winkler(unknown, key).max(strsim::jaro_winkler(&last(unknown), &last(key)))
+    };
+    let best = SETTINGS
+        .iter()
+        .map(|setting| (closeness(setting.key), setting.key))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(closeness, _)| *closeness > 0.7).map(|(_, key)| key)
+}
