@@ -1,0 +1,24 @@
+//! The integration tests, in one binary: what only shows with a database, a socket or a process.
+
+#[cfg(test)]
+mod client_auth;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod floors;
+#[cfg(test)]
+mod migrations;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
+mod storage;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod token;
+#[cfg(test)]
+mod transport;

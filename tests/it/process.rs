@@ -1,0 +1,455 @@
+//! The real program from an empty folder: what contract and README promise to whoever types it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::http::{Request, send};
+use crate::support::jwt;
+use crate::support::process::{Folder, Served};
+use crate::support::server::{JWKS, TOKEN};
+use crate::support::{on_both, on_both_processes};
+
+fn fetch(served: &Served, id: &str, secret: &str) -> (u16, Value) {
+    let response = send(
+        served.address,
+        &Request::raw_form(TOKEN, "grant_type=client_credentials").basic(id, secret),
+    );
+    (response.status, response.json())
+}
+
+/// Asks until the answer has the status, for at most the two seconds in which a server must have followed.
+fn within_two_seconds(served: &Served, id: &str, secret: &str, status: u16) {
+    let begun = Instant::now();
+    while fetch(served, id, secret).0 != status {
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "not {status} after {:?}",
+            begun.elapsed()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn create(folder: &Folder, id: &str) -> String {
+    let created = folder.json(&[
+        "client",
+        "create",
+        "Billing",
+        "--id",
+        id,
+        "--grant",
+        "client_credentials",
+        "--scope",
+        "read",
+    ]);
+    assert_eq!(created["client_id"], id);
+    created["client_secret"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn serve_dev_in_an_empty_folder_prints_a_command_that_fetches_a_token() {
+    let folder = Folder::empty();
+    let mut served = folder.serve(&["--dev"]);
+    assert_eq!(
+        served.issuer,
+        format!("http://{}", served.address),
+        "the issuer follows from the opened port"
+    );
+    let welcome = served.welcome();
+    let line = welcome.lines().find(|line| line.contains("curl -s -u")).unwrap();
+    let (id, secret) = line.split('\'').nth(1).unwrap().split_once(':').unwrap();
+    assert!(
+        line.ends_with(&format!("-d grant_type=client_credentials {}{TOKEN}", served.issuer)),
+        "{line}"
+    );
+    let (status, answer) = fetch(&served, id, secret);
+    assert_eq!(status, 200, "{answer}");
+    let jwks = send(served.address, &Request::get(JWKS)).json();
+    let token = jwt::verify_with(&jwks, answer["access_token"].as_str().unwrap()).unwrap();
+    assert_eq!(token.claims["iss"], served.issuer.as_str());
+    let mode = |path: &str| {
+        std::fs::metadata(folder.path().join(path))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(
+        (mode("keys"), mode("keys/master.key"), mode("keywheel.db")),
+        (0o700, 0o600, 0o600)
+    );
+
+    let (exit, log) = served.terminate();
+    assert_eq!(exit.code(), Some(0), "{log}");
+    assert!(!log.contains(secret), "the secret is in the log");
+    let mut again = folder.serve(&["--dev"]);
+    let welcome = again.welcome();
+    assert!(
+        welcome.contains("client secret add demo") && !welcome.contains(secret),
+        "{welcome}"
+    );
+    assert_eq!(fetch(&again, id, secret).0, 200, "the secret goes on working");
+}
+
+#[test]
+fn a_running_server_follows_the_command_line_within_two_seconds() {
+    on_both_processes(|folder| {
+        let served = folder.serve(&["--issuer", "https://auth.example"]);
+        let secret = create(folder, "billing");
+        assert_eq!(fetch(&served, "billing", &secret).0, 200);
+        folder.json(&["client", "disable", "billing"]);
+        within_two_seconds(&served, "billing", &secret, 401);
+        folder.json(&["client", "enable", "billing"]);
+        within_two_seconds(&served, "billing", &secret, 200);
+        let second = folder.json(&["client", "secret", "add", "billing", "--expires", "90d"]);
+        within_two_seconds(&served, "billing", second["client_secret"].as_str().unwrap(), 200);
+        let secrets = folder.json(&["client", "secret", "list", "billing"]);
+        let first = secrets
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|entry| secret.ends_with(entry["hint"].as_str().unwrap()))
+            .unwrap();
+        folder.json(&["client", "secret", "revoke", "billing", first["id"].as_str().unwrap()]);
+        within_two_seconds(&served, "billing", &secret, 401);
+
+        let kid = |served: &Served| {
+            let (_, answer) = fetch(served, "billing", second["client_secret"].as_str().unwrap());
+            jwt::part(answer["access_token"].as_str().unwrap(), 0)["kid"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        let old = kid(&served);
+        let rotation = folder.json(&["keys", "rotate", "--now"]);
+        let begun = Instant::now();
+        while kid(&served) == old {
+            assert!(
+                begun.elapsed() < Duration::from_secs(2),
+                "the server still signs with the old key"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(kid(&served), rotation["kid"].as_str().unwrap());
+        let states: Vec<String> = folder
+            .json(&["keys", "list"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["state"].as_str().unwrap().to_owned())
+            .collect();
+        assert!(
+            states.contains(&"active".to_owned()) && states.contains(&"retiring".to_owned()),
+            "{states:?}"
+        );
+        folder.json(&["client", "delete", "billing"]);
+        within_two_seconds(&served, "billing", second["client_secret"].as_str().unwrap(), 401);
+        assert_eq!(served.terminate().0.code(), Some(0));
+
+        let events = folder.json(&["audit", "list", "--limit", "100"]);
+        let names: Vec<&str> = events
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["event"].as_str().unwrap())
+            .collect();
+        for name in [
+            "client.created",
+            "client.disabled",
+            "client.secret_added",
+            "client.secret_revoked",
+            "key.published",
+            "key.rotated",
+        ] {
+            assert!(names.contains(&name), "{name} is not in {names:?}");
+        }
+        assert!(!events.to_string().contains(&secret));
+    });
+}
+
+#[test]
+fn every_command_prints_one_json_document_or_a_table() {
+    on_both_processes(|folder| {
+        create(folder, "billing");
+        let document = folder.json(&["client", "show", "billing"]);
+        assert_eq!(
+            (&document["client_id"], &document["scope"]),
+            (&json!("billing"), &json!("read"))
+        );
+        assert!(
+            document.get("client_secret").is_none() && !document.to_string().contains("hash"),
+            "{document}"
+        );
+        let updated = folder.json(&[
+            "client",
+            "update",
+            "billing",
+            "--scope",
+            "read write",
+            "--audience",
+            "https://api.example",
+            "--access-ttl",
+            "5m",
+            "--token-type",
+            "JWT",
+            "--claim-profile",
+            "simplejwt",
+        ]);
+        assert_eq!(
+            (
+                &updated["scope"],
+                &updated["audience"],
+                &updated["access_ttl"],
+                &updated["claim_profile"]
+            ),
+            (
+                &json!("read write"),
+                &json!(["https://api.example"]),
+                &json!(300),
+                &json!("simplejwt")
+            )
+        );
+        assert_eq!(folder.json(&["client", "list"]).as_array().unwrap().len(), 1);
+        assert!(
+            folder.json(&["db", "status"])["migrations"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|row| row["applied"] == true)
+        );
+        assert_eq!(folder.json(&["db", "migrate"]), json!({"applied": []}));
+        assert!(folder.json(&["config", "show"])["database_url"]["value"].is_string());
+        // The keys exist once a server has run.
+        let served = folder.serve(&["--issuer", "https://auth.example"]);
+        let keys = folder.json(&["keys", "list"]);
+        let kid = keys[0]["kid"].as_str().unwrap();
+        for member in ["alg", "state", "published_at", "activates_at", "certificate_sha256"] {
+            assert!(keys[0][member].is_string(), "{member}: {keys}");
+        }
+        assert!(
+            folder
+                .json(&["keys", "plan"])
+                .as_array()
+                .is_some_and(|plan| plan.len() >= 6)
+        );
+        assert!(
+            folder.json(&["keys", "export", kid, "--public"])["public_key_pem"]
+                .as_str()
+                .unwrap()
+                .contains("BEGIN PUBLIC KEY")
+        );
+        assert!(
+            folder.json(&["keys", "ca", "show"])["subject"]
+                .as_str()
+                .unwrap()
+                .contains("keywheel signing CA")
+        );
+        for arguments in [
+            &["client", "list"][..],
+            &["client", "show", "billing"],
+            &["client", "secret", "list", "billing"],
+            &["keys", "list"],
+            &["keys", "plan"],
+            &["keys", "ca", "export"],
+            &["db", "status"],
+            &["config", "show"],
+            &["audit", "list"],
+            &["completions", "bash"],
+        ] {
+            let output = folder.run(arguments);
+            assert!(
+                output.status.success() && !output.stdout.is_empty(),
+                "{arguments:?}: {output:?}"
+            );
+        }
+        drop(served);
+    });
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_a_refusal_is_status_1_with_a_way_out() {
+    let folder = Folder::empty();
+    for arguments in [
+        &["client", "create"][..],
+        &["client", "create", "x", "--grant", "made_up"],
+        &["client", "create", "x", "--id", "a b", "--grant", "client_credentials"],
+        &[
+            "client",
+            "create",
+            "x",
+            "--grant",
+            "client_credentials",
+            "--access-ttl",
+            "soon",
+        ],
+        &["serve", "--unknown"],
+        &["keys", "export", "x"],
+        &["nonsense"],
+    ] {
+        let output = folder.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+    create(&folder, "billing");
+    for (arguments, way_out) in [
+        (
+            &[
+                "client",
+                "create",
+                "x",
+                "--id",
+                "billing",
+                "--grant",
+                "client_credentials",
+            ][..],
+            "choose another --id",
+        ),
+        (&["client", "create", "x"], "--grant client_credentials"),
+        (&["client", "show", "nobody"], "client list"),
+        (&["client", "secret", "revoke", "billing", "x"], "client secret list"),
+        (&["keys", "rotate"], "start a server"),
+        (&["keys", "export", "x", "--public"], "keys list"),
+        (&["serve"], "KEYWHEEL_ISSUER"),
+        (&["serve", "--issuer", "http://auth.example"], "--allow-insecure-issuer"),
+        (&["serve", "--issuer", "https://Auth.example"], "https://auth.example"),
+        (&["config", "check", "--config", "missing.toml"], "missing.toml"),
+    ] {
+        let said = folder.refused(arguments);
+        assert!(said.contains(way_out), "{arguments:?}: {said}");
+    }
+}
+
+//
+#[test]
+fn a_wrong_missing_or_readable_master_key_refuses_to_start_and_says_how_to_mend_it() {
+    on_both_processes(|folder| {
+        let issuer = ["serve", "--issuer", "https://auth.example"];
+        drop(folder.serve(&issuer[1..]));
+        let path = folder.master_key();
+        let right = std::fs::read_to_string(&path).unwrap();
+        let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+
+        mode(0o644);
+        let said = folder.refused(&issuer);
+        assert!(said.contains("chmod 600") && !said.contains(right.trim()), "{said}");
+        mode(0o600);
+
+        std::fs::write(&path, format!("{}\n", "a1".repeat(32))).unwrap();
+        let said = folder.refused(&issuer);
+        assert!(
+            said.contains("sealed under master key") && !said.contains(&"a1".repeat(32)),
+            "{said}"
+        );
+        std::fs::write(&path, "short").unwrap();
+        assert!(folder.refused(&issuer).contains("holds no master key"));
+
+        std::fs::remove_file(&path).unwrap();
+        assert!(folder.refused(&issuer).contains("KEYWHEEL_MASTER_KEY_FILE"));
+        assert!(!path.exists(), "a new key could open nothing");
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, &right).unwrap();
+        std::fs::set_permissions(&elsewhere, PermissionsExt::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(folder.refused(&issuer).contains("no symbolic link"));
+
+        std::fs::remove_file(&path).unwrap();
+        let output = folder
+            .command(&["client", "list"])
+            .env("KEYWHEEL_MASTER_KEY_FILE", &elsewhere)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let output = folder
+            .command(&["keys", "list"])
+            .env("KEYWHEEL_MASTER_KEY", right.trim())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    });
+}
+
+#[test]
+fn the_configuration_is_checked_and_shown_without_secrets() {
+    let folder = Folder::empty().with("KEYWHEEL_MASTER_KEY", "not-a-key-but-secret");
+    std::fs::write(
+        folder.path().join("keywheel.toml"),
+        "isuer = \"https://auth.example\"\n",
+    )
+    .unwrap();
+    assert!(
+        folder
+            .refused(&["config", "check"])
+            .contains("did you mean \"issuer\"?")
+    );
+    std::fs::write(
+        folder.path().join("keywheel.toml"),
+        "issuer = \"https://auth.example\"\n[signing]\nperiod = \"1h\"\n",
+    )
+    .unwrap();
+    let said = folder.refused(&["config", "check"]);
+    assert!(said.contains("signing.period") && said.contains("or more"), "{said}");
+    std::fs::write(
+        folder.path().join("keywheel.toml"),
+        "issuer = \"https://auth.example\"\n",
+    )
+    .unwrap();
+    assert_eq!(folder.json(&["config", "check"]), json!({"ok": true}));
+    let shown = folder.json(&["config", "show"]);
+    assert_eq!(shown["master_key"]["value"], "[redacted]");
+    assert_eq!(shown["issuer"]["source"], "keywheel.toml");
+    assert!(!shown.to_string().contains("not-a-key-but-secret"));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let folder = Folder::empty();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = folder.refused(&["serve", "--dev", "--listen", &address]);
+    assert!(said.contains(&address) && said.contains("listen"), "{said}");
+}
+
+#[test]
+fn a_request_under_way_is_answered_before_the_server_stops() {
+    use std::io::{Read, Write};
+    let folder = Folder::empty();
+    let mut served = folder.serve(&["--dev"]);
+    let welcome = served.welcome();
+    let (id, secret) = welcome
+        .lines()
+        .find(|line| line.contains("curl -s -u"))
+        .unwrap()
+        .split('\'')
+        .nth(1)
+        .unwrap()
+        .split_once(':')
+        .unwrap();
+    use base64::Engine as _;
+    let basic = base64::prelude::BASE64_STANDARD.encode(format!("{id}:{secret}"));
+    let mut stream = std::net::TcpStream::connect(served.address).unwrap();
+    let head = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\ngrant_type="
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    std::thread::scope(|scope| {
+        let ending = scope.spawn(|| served.terminate());
+        std::thread::sleep(Duration::from_millis(300));
+        stream.write_all(b"client_credentials").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(ending.join().unwrap().0.code(), Some(0));
+    });
+}
+
+#[test]
+fn both_databases_are_reached_by_their_url() {
+    on_both(|database| {
+        let folder = Folder::empty().with("DATABASE_URL", database.url());
+        let secret = create(&folder, "billing");
+        let served = folder.serve(&["--issuer", "https://auth.example"]);
+        assert_eq!(fetch(&served, "billing", &secret).0, 200);
+    });
+}

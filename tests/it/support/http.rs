@@ -1,0 +1,205 @@
+//! A client that sends exactly the bytes a test wants to send, and reads what comes back.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The value of a header; the test fails when it occurs twice.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str());
+        let value = values.next();
+        assert!(values.next().is_none(), "{name} occurs twice: {self:?}");
+        value
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+}
+
+/// A request under construction.
+#[derive(Debug, Clone)]
+pub struct Request {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub fn new(method: &str, target: &str) -> Self {
+        Request {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    pub fn get(target: &str) -> Self {
+        Request::new("GET", target)
+    }
+
+    /// A form with its parameters encoded.
+    pub fn form(target: &str, parameters: &[(&str, &str)]) -> Self {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(parameters);
+        Request::raw_form(target, &form.finish())
+    }
+
+    /// A form as it stands.
+    pub fn raw_form(target: &str, body: &str) -> Self {
+        Request::new("POST", target)
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(body.as_bytes())
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Removes a header that was set before.
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+        self
+    }
+
+    pub fn basic(self, user: &str, password: &str) -> Self {
+        let value = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
+        self.header("Authorization", &value)
+    }
+
+    pub fn body(mut self, body: &[u8]) -> Self {
+        self.body = body.to_vec();
+        self
+    }
+
+    fn bytes(&self, address: SocketAddr) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let has = |name: &str| self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        if !has("host") {
+            head += &format!("Host: {address}\r\n");
+        }
+        if !has("content-length") && !has("transfer-encoding") && (!self.body.is_empty() || self.method == "POST") {
+            head += &format!("Content-Length: {}\r\n", self.body.len());
+        }
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
+/// A connection that can be used again.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    address: SocketAddr,
+    unread: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Connection {
+            stream,
+            address,
+            unread: Vec::new(),
+        }
+    }
+
+    pub fn send(&mut self, request: &Request) -> Response {
+        let head_only = request.method == "HEAD";
+        self.stream.write_all(&request.bytes(self.address)).unwrap();
+        self.read(head_only)
+            .unwrap_or_else(|| panic!("no answer to {} {}", request.method, request.target))
+    }
+
+    /// Sends bytes as they are. A server that closed the connection already may refuse the rest.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> Option<Response> {
+        let _ = self.stream.write_all(bytes);
+        self.read(false)
+    }
+
+    /// Whether the server closes the connection without saying anything more.
+    pub fn is_closed(&mut self) -> bool {
+        self.unread.is_empty() && matches!(self.stream.read(&mut [0; 1]), Ok(0) | Err(_))
+    }
+
+    fn read(&mut self, head_only: bool) -> Option<Response> {
+        let end = loop {
+            if let Some(end) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end;
+            }
+            self.more()?;
+        };
+        let head = String::from_utf8(self.unread.drain(..end + 4).collect()).unwrap();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers: Vec<(String, String)> = lines
+            .map(|line| {
+                line.split_once(':')
+                    .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+                    .unwrap()
+            })
+            .collect();
+        let mut response = Response {
+            status,
+            headers,
+            body: Vec::new(),
+        };
+        let length = response
+            .header("content-length")
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(0);
+        if !head_only {
+            while self.unread.len() < length {
+                self.more()?;
+            }
+            response.body = self.unread.drain(..length).collect();
+        }
+        Some(response)
+    }
+
+    fn more(&mut self) -> Option<()> {
+        let mut buffer = [0; 16_384];
+        match self.stream.read(&mut buffer) {
+            Ok(0) | Err(_) => None,
+            Ok(count) => {
+                self.unread.extend_from_slice(&buffer[..count]);
+                Some(())
+            }
+        }
+    }
+}
+
+/// Sends one request on a connection of its own.
+pub fn send(address: SocketAddr, request: &Request) -> Response {
+    Connection::open(address).send(request)
+}

@@ -1,0 +1,48 @@
+//! A verifier of our own: reads the JWK set over HTTP and checks the signature with the jsonwebtoken crate.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::Value;
+
+use super::server::{JWKS, TestServer};
+
+/// A token whose signature was checked.
+#[derive(Debug)]
+pub struct Verified {
+    pub header: Value,
+    pub claims: Value,
+}
+
+/// Verifies a token with what the server publishes now.
+pub fn verify(server: &TestServer, token: &str) -> Verified {
+    verify_with(&server.get(JWKS).json(), token).unwrap()
+}
+
+/// Verifies a token with a JWK set: the key of its `kid` must be there, and the signature must be its own. Times are the
+/// caller's to judge: the clock of a test is not the clock of the machine.
+pub fn verify_with(jwks: &Value, token: &str) -> Result<Verified, String> {
+    let header: Value = part(token, 0);
+    let kid = header["kid"].as_str().ok_or("no kid")?;
+    let keys = jwks["keys"].as_array().ok_or("no keys")?;
+    let key = keys
+        .iter()
+        .find(|key| key["kid"] == kid)
+        .ok_or(format!("{kid} is not published"))?;
+    let key = DecodingKey::from_rsa_components(key["n"].as_str().unwrap(), key["e"].as_str().unwrap())
+        .map_err(|e| e.to_string())?;
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    let claims = jsonwebtoken::decode::<Value>(token, &key, &validation)
+        .map_err(|error| error.to_string())?
+        .claims;
+    Ok(Verified { header, claims })
+}
+
+/// A part of a token, decoded and not verified.
+pub fn part(token: &str, index: usize) -> Value {
+    let encoded = token.split('.').nth(index).unwrap();
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap()
+}

@@ -1,0 +1,127 @@
+//! What the integration tests share: fresh databases on both backends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use keywheel::storage::{AuditEvent, DatabaseUrl, Settings, Store};
+use tempfile::TempDir;
+
+pub(crate) mod http;
+pub(crate) mod jwt;
+pub(crate) mod postgres;
+pub(crate) mod process;
+pub(crate) mod server;
+
+/// A fresh, empty database.
+pub(crate) struct Database {
+    /// The backend's name, for messages.
+    pub(crate) backend: &'static str,
+    url: String,
+    /// Where the SQLite file is.
+    directory: Option<TempDir>,
+}
+
+impl Database {
+    pub(crate) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("keywheel.db").display());
+        Database {
+            backend: "SQLite",
+            url,
+            directory: Some(directory),
+        }
+    }
+
+    pub(crate) fn postgres() -> Self {
+        Database {
+            backend: "PostgreSQL",
+            url: postgres::shared().create_database(),
+            directory: None,
+        }
+    }
+
+    /// As users write it, password included.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::new(DatabaseUrl::parse(&self.url).unwrap())
+    }
+
+    /// Opened, not migrated.
+    pub(crate) fn open(&self) -> Store {
+        Store::open(&self.settings()).unwrap()
+    }
+
+    /// Opened and migrated.
+    pub(crate) fn store(&self) -> Store {
+        let store = self.open();
+        store.migrate().unwrap();
+        store
+    }
+
+    /// Runs SQL behind the store's back.
+    pub(crate) fn execute(&self, sql: &str) {
+        if self.directory.is_some() {
+            use diesel::connection::{Connection, SimpleConnection};
+            let path = self.url.trim_start_matches("sqlite://");
+            diesel::SqliteConnection::establish(path)
+                .unwrap()
+                .batch_execute(sql)
+                .unwrap();
+        } else {
+            postgres::execute(&self.url, sql).unwrap();
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if self.directory.is_none() {
+            postgres::shared().drop_database(&self.url);
+        }
+    }
+}
+
+/// One fresh database of each backend.
+pub(crate) fn databases() -> [Database; 2] {
+    [Database::sqlite(), Database::postgres()]
+}
+
+/// Runs a test on both backends, and says on which one it failed.
+pub(crate) fn on_both(test: impl Fn(&Database)) {
+    for database in databases() {
+        if let Err(failure) = catch_unwind(AssertUnwindSafe(|| test(&database))) {
+            let text = failure
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| failure.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            match text {
+                Some(text) => panic!("on {}: {text}", database.backend),
+                None => resume_unwind(failure),
+            }
+        }
+    }
+}
+
+/// Runs a test on SQLite alone: where what is tested does not reach the database.
+pub(crate) fn on_sqlite(test: impl Fn(&Database)) {
+    test(&Database::sqlite());
+}
+
+/// Runs a test of the program in an empty folder, once with each backend.
+pub(crate) fn on_both_processes(test: impl Fn(&process::Folder)) {
+    on_both(|database| test(&process::Folder::empty().with("DATABASE_URL", database.url())));
+}
+
+/// An event for acts whose event does not matter to the test.
+pub(crate) fn audit_event(name: &str) -> AuditEvent {
+    AuditEvent {
+        at: server::START,
+        event: name.to_owned(),
+        actor: "test".to_owned(),
+        client_id: None,
+        kid: None,
+        detail: serde_json::json!({}),
+    }
+}

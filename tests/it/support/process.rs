@@ -1,0 +1,176 @@
+//! The real program as a child process: what a user types, and what the user sees.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A directory in which the program runs, with the settings that every run there shares.
+#[derive(Debug)]
+pub struct Folder {
+    directory: tempfile::TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Folder {
+    /// An empty directory; the database is SQLite in it.
+    pub fn empty() -> Self {
+        let folder = Folder {
+            directory: tempfile::tempdir().unwrap(),
+            settings: Vec::new(),
+        };
+        folder
+            .with("KEYWHEEL_LISTEN", "127.0.0.1:0")
+            .with("KEYWHEEL_MANAGEMENT_LISTEN", "127.0.0.1:0")
+            .with("KEYWHEEL_LOG", "json")
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn master_key(&self) -> PathBuf {
+        self.path().join("keys/master.key")
+    }
+
+    /// The program with nothing in its environment but what the folder says.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .envs(self.settings.iter().cloned())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and reads the JSON that it prints.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.extend(["--output", "json"]);
+        let output = self.run(&all);
+        assert!(
+            output.status.success(),
+            "{all:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{all:?}: {error}: {output:?}"))
+    }
+
+    /// Runs a command that must fail with status 1, and returns what it says.
+    pub fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        said
+    }
+
+    /// Starts a server and waits until it serves.
+    pub fn serve(&self, arguments: &[&str]) -> Served {
+        let mut all = vec!["serve"];
+        all.extend_from_slice(arguments);
+        let started = Instant::now();
+        let mut child = self
+            .command(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = lines(child.stderr.take().unwrap());
+        let mut log = Vec::new();
+        while let Ok(line) = lines.recv_timeout(Duration::from_secs(60)) {
+            log.push(line.clone());
+            let Ok(event) = serde_json::from_str::<Value>(&line) else {
+                continue;
+            };
+            if event["event"] == "serving" {
+                let address = |name: &str| event[name].as_str().unwrap().parse().unwrap();
+                return Served {
+                    child,
+                    lines,
+                    address: address("listen"),
+                    management: address("management"),
+                    issuer: event["issuer"].as_str().unwrap().to_owned(),
+                    started,
+                };
+            }
+        }
+        let _ = child.kill();
+        panic!("it does not serve: {}", log.join("\n"));
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let _ = send.send(line);
+        }
+    });
+    receive
+}
+
+/// A server that was started and serves.
+#[derive(Debug)]
+pub struct Served {
+    child: Child,
+    lines: Receiver<String>,
+    pub address: SocketAddr,
+    pub management: SocketAddr,
+    pub issuer: String,
+    pub started: Instant,
+}
+
+impl Served {
+    /// What it printed on stdout, up to the last line of the welcome.
+    pub fn welcome(&mut self) -> String {
+        let mut reader = BufReader::new(self.child.stdout.take().unwrap());
+        let mut text = String::new();
+        while !text.contains("/.well-known/jwks.json") {
+            assert_ne!(
+                reader.read_line(&mut text).unwrap(),
+                0,
+                "the welcome ended early: {text}"
+            );
+        }
+        text
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Sends SIGTERM and waits for the end. Returns the status and the rest of the log.
+    pub fn terminate(mut self) -> (ExitStatus, String) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = self.child.wait().unwrap();
+        let log: Vec<String> = self.lines.iter().collect();
+        (status, log.join("\n"))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,284 @@
+//! The service in this process, on a real socket, with a clock that a test moves and ticks that a test makes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+
+use actix_web::dev::ServerHandle;
+use keywheel::http;
+use keywheel::keys::{MasterKey, RotationPolicy, RotationSettings, RsaBits, SigningAlgorithm};
+use keywheel::oauth::{
+    Audiences, ClaimProfile, ClientAuthMethod, ClientId, ClientMetadata, GrantType, IssuerUrl, NumericDate, Scope,
+    Seconds, TokenType,
+};
+use keywheel::server::admin::{ClientAdmin, NewClientRequest};
+use keywheel::server::{Context, Edge, Failure, Reach, Server, Settings, Vault, Wheel, WheelSettings};
+use keywheel::storage::{self, DatabaseUrl, Store};
+
+use super::http::{Request, Response, send};
+
+/// Noon of a day on which every test begins.
+pub const START: NumericDate = NumericDate::from_epoch(1_900_000_800);
+/// The issuer of every test.
+pub const ISSUER: &str = "https://auth.example";
+/// The token endpoint.
+pub const TOKEN: &str = "/oauth2/token";
+/// The JWK set.
+pub const JWKS: &str = "/.well-known/jwks.json";
+
+/// How a test server differs from the usual one.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub issuer: &'static str,
+    pub period: Seconds,
+    pub slowest_verifier: Seconds,
+    pub jwks_max_age: Seconds,
+    pub access_ttl: Seconds,
+    pub max_staleness: Seconds,
+    pub allowed_hosts: Vec<String>,
+    pub trusted_proxies: Vec<&'static str>,
+    pub clock: Arc<AtomicI64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            issuer: ISSUER,
+            period: Seconds::days(30),
+            slowest_verifier: Seconds::hours(24),
+            jwks_max_age: Seconds::new(300),
+            access_ttl: Seconds::minutes(10),
+            max_staleness: Seconds::new(60),
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            clock: Arc::new(AtomicI64::new(START.epoch())),
+        }
+    }
+}
+
+/// A running service.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub management: SocketAddr,
+    pub store: Store,
+    pub server: Arc<Server>,
+    vault: Arc<Vault>,
+    edge: Edge,
+    clock: Arc<AtomicI64>,
+    handles: Vec<ServerHandle>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A client's identifier and secret.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub id: String,
+    pub secret: String,
+}
+
+/// The master key of every test.
+pub fn master_key() -> MasterKey {
+    MasterKey::parse(&"42".repeat(32)).unwrap()
+}
+
+/// Metadata of a client that may do what most tests do.
+pub fn metadata() -> ClientMetadata {
+    ClientMetadata {
+        name: "Test".to_owned(),
+        grant_types: vec![GrantType::ClientCredentials],
+        auth_methods: ClientAuthMethod::ALL.to_vec(),
+        scope: Scope::parse("read write").unwrap(),
+        audiences: Audiences::parse("https://api.example https://other.example orders").unwrap(),
+        access_ttl: None,
+        token_type: TokenType::AtJwt,
+        claim_profile: ClaimProfile::Rfc9068,
+        introspect: false,
+    }
+}
+
+impl TestServer {
+    pub fn start(url: &str) -> Self {
+        TestServer::with(url, Options::default())
+    }
+
+    pub fn with(url: &str, options: Options) -> Self {
+        TestServer::try_with(url, options).unwrap()
+    }
+
+    pub fn try_with(url: &str, options: Options) -> Result<Self, Failure> {
+        let clock = Arc::clone(&options.clock);
+        let reading = Arc::clone(&clock);
+        #[expect(clippy::disallowed_methods, reason = "the edge of the test")]
+        let edge = Edge::new(
+            move || NumericDate::from_epoch(reading.load(Ordering::SeqCst)),
+            rand::rng,
+        );
+        let store = Store::open(&storage::Settings::new(DatabaseUrl::parse(url).unwrap()))?;
+        store.migrate()?;
+        let issuer = IssuerUrl::parse(options.issuer).unwrap();
+        let policy = RotationPolicy::new(RotationSettings {
+            algorithm: SigningAlgorithm::Rs256,
+            rsa_bits: RsaBits::default(),
+            period: options.period,
+            jwks_max_age: options.jwks_max_age,
+            slowest_verifier: options.slowest_verifier,
+            longest_access_ttl: options.access_ttl,
+        })
+        .unwrap();
+        let wheel_settings = WheelSettings {
+            issuer: issuer.clone(),
+            policy,
+            access_ttl: options.access_ttl,
+            jwks_max_age: options.jwks_max_age,
+        };
+        let settings = Settings {
+            issuer,
+            access_ttl: options.access_ttl,
+            max_staleness: options.max_staleness,
+            cached_clients: 1_000,
+        };
+        let mut rng = edge.rng();
+        let mut cx = Context {
+            now: edge.now(),
+            rng: &mut rng,
+            reach: Reach::Storage,
+        };
+        let vault = Arc::new(Vault::open(&store, &master_key(), &mut cx)?);
+        let wheel = Wheel::open(&store, Arc::clone(&vault), wheel_settings, &mut cx)?;
+        let server = Arc::new(Server::new(settings, store.clone(), Arc::clone(&vault), wheel, cx.now)?);
+        let web = http::Settings {
+            workers: 2,
+            trusted_proxies: options
+                .trusted_proxies
+                .iter()
+                .map(|network| network.parse().unwrap())
+                .collect(),
+            allowed_hosts: options.allowed_hosts.clone(),
+            blocking: http::BlockingSettings::default(),
+        };
+        let state = http::State::new(Arc::clone(&server), edge.clone(), &web).unwrap();
+        let (ready, started) = channel();
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let any = "127.0.0.1:0".parse().unwrap();
+                let (public, management) = (http::reserve(any).unwrap(), http::reserve(any).unwrap());
+                let addresses = (public.local_addr().unwrap(), management.local_addr().unwrap());
+                let public = http::serve(Arc::clone(&state), public, &web).unwrap();
+                let management = http::serve_management(state, management).unwrap();
+                ready
+                    .send((addresses, vec![public.handle(), management.handle()]))
+                    .unwrap();
+                let management = actix_web::rt::spawn(management);
+                public.await.unwrap();
+                management.await.unwrap().unwrap();
+            });
+        });
+        let ((address, management), handles) = started.recv().unwrap();
+        Ok(TestServer {
+            address,
+            management,
+            store,
+            server,
+            vault,
+            edge,
+            clock,
+            handles,
+            thread: Some(thread),
+        })
+    }
+
+    pub fn now(&self) -> NumericDate {
+        self.edge.now()
+    }
+
+    /// Lets time pass; nothing ticks by itself.
+    pub fn advance(&self, span: Seconds) {
+        self.clock.fetch_add(span.get(), Ordering::SeqCst);
+    }
+
+    pub fn tick(&self) -> Result<(), Failure> {
+        let mut rng = self.edge.rng();
+        self.server.tick(&mut Context {
+            now: self.edge.now(),
+            rng: &mut rng,
+            reach: Reach::Storage,
+        })
+    }
+
+    pub fn admin(&self) -> ClientAdmin<'_> {
+        ClientAdmin::new(&self.store, "test")
+    }
+
+    /// Registers a client.
+    pub fn client(&self, id: &str, metadata: ClientMetadata) -> Credentials {
+        let mut rng = self.edge.rng();
+        let mut cx = Context {
+            now: self.edge.now(),
+            rng: &mut rng,
+            reach: Reach::Storage,
+        };
+        let request = NewClientRequest {
+            client_id: Some(ClientId::parse(id).unwrap()),
+            metadata,
+        };
+        let created = self.admin().create(request, &self.vault, &mut cx).unwrap();
+        Credentials {
+            id: id.to_owned(),
+            secret: created.secret.secret.expose().to_owned(),
+        }
+    }
+
+    /// Makes a further secret.
+    pub fn add_secret(&self, id: &str, expires_at: Option<NumericDate>) -> (String, String) {
+        let mut rng = self.edge.rng();
+        let mut cx = Context {
+            now: self.edge.now(),
+            rng: &mut rng,
+            reach: Reach::Storage,
+        };
+        let added = self
+            .admin()
+            .add_secret(&ClientId::parse(id).unwrap(), expires_at, &self.vault, &mut cx)
+            .unwrap();
+        (added.record.id.clone(), added.secret.expose().to_owned())
+    }
+
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    pub fn send(&self, request: &Request) -> Response {
+        send(self.address, request)
+    }
+
+    pub fn get(&self, target: &str) -> Response {
+        self.send(&Request::get(target))
+    }
+
+    /// Asks for a token with HTTP Basic and further parameters.
+    pub fn token(&self, client: &Credentials, parameters: &[(&str, &str)]) -> Response {
+        let mut all = vec![("grant_type", "client_credentials")];
+        all.extend_from_slice(parameters);
+        self.send(&Request::form(TOKEN, &all).basic(&client.id, &client.secret))
+    }
+
+    /// A token that must be granted.
+    pub fn granted(&self, client: &Credentials, parameters: &[(&str, &str)]) -> String {
+        let response = self.token(client, parameters);
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.json()["access_token"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        for handle in self.handles.drain(..) {
+            std::mem::drop(handle.stop(false));
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
