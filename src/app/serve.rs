@@ -27,7 +27,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
     }
     let wheel_settings = WheelSettings {
         issuer: issuer.clone(),
-        policy: config.policy.clone(),
+        policy: config.policy,
         access_ttl: config.access_ttl,
         jwks_max_age: config.jwks_max_age,
     };

@@ -27,7 +27,7 @@ pub struct Metrics {
 }
 
 /// An endpoint, as a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each variant is named like its endpoint")]
 pub enum Endpoint {
     Token,
@@ -35,6 +35,19 @@ pub enum Endpoint {
     Metadata,
     Certificates,
     Authorization,
+}
+
+impl EncodeLabelValue for Endpoint {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let name = match self {
+            Endpoint::Token => "token",
+            Endpoint::Jwks => "jwks",
+            Endpoint::Metadata => "metadata",
+            Endpoint::Certificates => "certificates",
+            Endpoint::Authorization => "authorization",
+        };
+        name.encode(encoder)
+    }
 }
 
 /// How a request ended, as a label: `ok`, an OAuth error code, or the HTTP status of a request that never got that far.

@@ -242,9 +242,9 @@ fn health_and_metrics_say_how_the_server_is() {
         server.get(JWKS);
         let metrics = management("/metrics").text().to_owned();
         for line in [
-            r#"keywheel_requests_total{endpoint="Token",grant_type="client_credentials",outcome="ok"} 1"#,
-            r#"keywheel_requests_total{endpoint="Token",grant_type="client_credentials",outcome="invalid_scope"} 1"#,
-            r#"keywheel_requests_total{endpoint="Token",grant_type="other",outcome="unsupported_grant_type"} 1"#,
+            r#"keywheel_requests_total{endpoint="token",grant_type="client_credentials",outcome="ok"} 1"#,
+            r#"keywheel_requests_total{endpoint="token",grant_type="client_credentials",outcome="invalid_scope"} 1"#,
+            r#"keywheel_requests_total{endpoint="token",grant_type="other",outcome="unsupported_grant_type"} 1"#,
             "keywheel_signatures_total 1",
             "keywheel_database_statements_total",
             r#"keywheel_client_cache_lookups_total{result="hit"}"#,

@@ -1,8 +1,12 @@
 //! The real program from an empty folder: what contract and README promise to whoever types it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, send};
@@ -413,35 +417,26 @@ fn a_taken_port_is_named() {
 
 #[test]
 fn a_request_under_way_is_answered_before_the_server_stops() {
-    use std::io::{Read, Write};
     let folder = Folder::empty();
-    let mut served = folder.serve(&["--dev"]);
-    let welcome = served.welcome();
-    let (id, secret) = welcome
-        .lines()
-        .find(|line| line.contains("curl -s -u"))
-        .unwrap()
-        .split('\'')
-        .nth(1)
-        .unwrap()
-        .split_once(':')
-        .unwrap();
-    use base64::Engine as _;
-    let basic = base64::prelude::BASE64_STANDARD.encode(format!("{id}:{secret}"));
-    let mut stream = std::net::TcpStream::connect(served.address).unwrap();
+    let served = folder.serve(&["--dev"]);
+    let secret = create(&folder, "billing");
+    let basic = BASE64_STANDARD.encode(format!("billing:{secret}"));
+    let mut stream = TcpStream::connect(served.address).unwrap();
     let head = format!(
-        "POST {TOKEN} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\ngrant_type="
+        "POST {TOKEN} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nExpect: 100-continue\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
-    std::thread::scope(|scope| {
-        let ending = scope.spawn(|| served.terminate());
-        std::thread::sleep(Duration::from_millis(300));
-        stream.write_all(b"client_credentials").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert_eq!(ending.join().unwrap().0.code(), Some(0));
-    });
+    // The interim answer says that the request is under way; the log says that the server is stopping.
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    served.ask_to_stop();
+    stream.write_all(b"grant_type=client_credentials").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(served.wait().code(), Some(0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::support::on_both;
 use crate::support::server::{Credentials, ISSUER, TOKEN, TestServer, metadata};
 
 /// Asserts what every answer of the endpoint has, and that the error is the one expected.
-pub fn assert_refused(response: &Response, status: u16, error: &str) {
+pub(crate) fn assert_refused(response: &Response, status: u16, error: &str) {
     assert_eq!(
         (response.status, response.json()["error"].as_str()),
         (status, Some(error)),
@@ -27,7 +27,7 @@ pub fn assert_refused(response: &Response, status: u16, error: &str) {
 }
 
 /// The header set of OAuth answers.
-pub fn assert_header_set(response: &Response) {
+pub(crate) fn assert_header_set(response: &Response) {
     assert_eq!(response.header("content-type"), Some("application/json"));
     assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(response.header("pragma"), Some("no-cache"));

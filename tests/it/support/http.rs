@@ -9,15 +9,15 @@ use base64::prelude::BASE64_STANDARD;
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub struct Response {
-    pub status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Response {
     /// The value of a header; the test fails when it occurs twice.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self
             .headers
             .iter()
@@ -28,18 +28,18 @@ impl Response {
         value
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 }
 
 /// A request under construction.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     method: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -47,7 +47,7 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(method: &str, target: &str) -> Self {
+    pub(crate) fn new(method: &str, target: &str) -> Self {
         Request {
             method: method.to_owned(),
             target: target.to_owned(),
@@ -56,41 +56,41 @@ impl Request {
         }
     }
 
-    pub fn get(target: &str) -> Self {
+    pub(crate) fn get(target: &str) -> Self {
         Request::new("GET", target)
     }
 
     /// A form with its parameters encoded.
-    pub fn form(target: &str, parameters: &[(&str, &str)]) -> Self {
+    pub(crate) fn form(target: &str, parameters: &[(&str, &str)]) -> Self {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(parameters);
         Request::raw_form(target, &form.finish())
     }
 
     /// A form as it stands.
-    pub fn raw_form(target: &str, body: &str) -> Self {
+    pub(crate) fn raw_form(target: &str, body: &str) -> Self {
         Request::new("POST", target)
             .header("Content-Type", "application/x-www-form-urlencoded")
             .body(body.as_bytes())
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Removes a header that was set before.
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
         self
     }
 
-    pub fn basic(self, user: &str, password: &str) -> Self {
+    pub(crate) fn basic(self, user: &str, password: &str) -> Self {
         let value = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
         self.header("Authorization", &value)
     }
 
-    pub fn body(mut self, body: &[u8]) -> Self {
+    pub(crate) fn body(mut self, body: &[u8]) -> Self {
         self.body = body.to_vec();
         self
     }
@@ -116,14 +116,14 @@ impl Request {
 
 /// A connection that can be used again.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     address: SocketAddr,
     unread: Vec<u8>,
 }
 
 impl Connection {
-    pub fn open(address: SocketAddr) -> Self {
+    pub(crate) fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -134,7 +134,7 @@ impl Connection {
         }
     }
 
-    pub fn send(&mut self, request: &Request) -> Response {
+    pub(crate) fn send(&mut self, request: &Request) -> Response {
         let head_only = request.method == "HEAD";
         self.stream.write_all(&request.bytes(self.address)).unwrap();
         self.read(head_only)
@@ -142,13 +142,13 @@ impl Connection {
     }
 
     /// Sends bytes as they are. A server that closed the connection already may refuse the rest.
-    pub fn send_raw(&mut self, bytes: &[u8]) -> Option<Response> {
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> Option<Response> {
         let _ = self.stream.write_all(bytes);
         self.read(false)
     }
 
     /// Whether the server closes the connection without saying anything more.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && matches!(self.stream.read(&mut [0; 1]), Ok(0) | Err(_))
     }
 
@@ -200,6 +200,6 @@ impl Connection {
 }
 
 /// Sends one request on a connection of its own.
-pub fn send(address: SocketAddr, request: &Request) -> Response {
+pub(crate) fn send(address: SocketAddr, request: &Request) -> Response {
     Connection::open(address).send(request)
 }

@@ -9,19 +9,19 @@ use super::server::{JWKS, TestServer};
 
 /// A token whose signature was checked.
 #[derive(Debug)]
-pub struct Verified {
-    pub header: Value,
-    pub claims: Value,
+pub(crate) struct Verified {
+    pub(crate) header: Value,
+    pub(crate) claims: Value,
 }
 
 /// Verifies a token with what the server publishes now.
-pub fn verify(server: &TestServer, token: &str) -> Verified {
+pub(crate) fn verify(server: &TestServer, token: &str) -> Verified {
     verify_with(&server.get(JWKS).json(), token).unwrap()
 }
 
 /// Verifies a token with a JWK set: the key of its `kid` must be there, and the signature must be its own. Times are the
 /// caller's to judge: the clock of a test is not the clock of the machine.
-pub fn verify_with(jwks: &Value, token: &str) -> Result<Verified, String> {
+pub(crate) fn verify_with(jwks: &Value, token: &str) -> Result<Verified, String> {
     let header: Value = part(token, 0);
     let kid = header["kid"].as_str().ok_or("no kid")?;
     let keys = jwks["keys"].as_array().ok_or("no keys")?;
@@ -42,7 +42,7 @@ pub fn verify_with(jwks: &Value, token: &str) -> Result<Verified, String> {
 }
 
 /// A part of a token, decoded and not verified.
-pub fn part(token: &str, index: usize) -> Value {
+pub(crate) fn part(token: &str, index: usize) -> Value {
     let encoded = token.split('.').nth(index).unwrap();
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap()
 }

@@ -5,20 +5,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 /// A directory in which the program runs, with the settings that every run there shares.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     directory: tempfile::TempDir,
     settings: Vec<(String, String)>,
 }
 
 impl Folder {
     /// An empty directory; the database is SQLite in it.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let folder = Folder {
             directory: tempfile::tempdir().unwrap(),
             settings: Vec::new(),
@@ -29,21 +29,21 @@ impl Folder {
             .with("KEYWHEEL_LOG", "json")
     }
 
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn master_key(&self) -> PathBuf {
+    pub(crate) fn master_key(&self) -> PathBuf {
         self.path().join("keys/master.key")
     }
 
     /// The program with nothing in its environment but what the folder says.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
         command
             .args(arguments)
@@ -55,12 +55,12 @@ impl Folder {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Runs a command that must succeed, and reads the JSON that it prints.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.extend(["--output", "json"]);
         let output = self.run(&all);
@@ -73,7 +73,7 @@ impl Folder {
     }
 
     /// Runs a command that must fail with status 1, and returns what it says.
-    pub fn refused(&self, arguments: &[&str]) -> String {
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
@@ -81,10 +81,10 @@ impl Folder {
     }
 
     /// Starts a server and waits until it serves.
-    pub fn serve(&self, arguments: &[&str]) -> Served {
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Served {
         let mut all = vec!["serve"];
         all.extend_from_slice(arguments);
-        let started = Instant::now();
+        #[expect(clippy::zombie_processes, reason = "Served waits for it when it is dropped")]
         let mut child = self
             .command(&all)
             .stdout(Stdio::piped())
@@ -104,13 +104,12 @@ impl Folder {
                     child,
                     lines,
                     address: address("listen"),
-                    management: address("management"),
                     issuer: event["issuer"].as_str().unwrap().to_owned(),
-                    started,
                 };
             }
         }
         let _ = child.kill();
+        let _ = child.wait();
         panic!("it does not serve: {}", log.join("\n"));
     }
 }
@@ -127,18 +126,16 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
 
 /// A server that was started and serves.
 #[derive(Debug)]
-pub struct Served {
+pub(crate) struct Served {
     child: Child,
     lines: Receiver<String>,
-    pub address: SocketAddr,
-    pub management: SocketAddr,
-    pub issuer: String,
-    pub started: Instant,
+    pub(crate) address: SocketAddr,
+    pub(crate) issuer: String,
 }
 
 impl Served {
     /// What it printed on stdout, up to the last line of the welcome.
-    pub fn welcome(&mut self) -> String {
+    pub(crate) fn welcome(&mut self) -> String {
         let mut reader = BufReader::new(self.child.stdout.take().unwrap());
         let mut text = String::new();
         while !text.contains("/.well-known/jwks.json") {
@@ -151,20 +148,32 @@ impl Served {
         text
     }
 
-    /// Resident memory in bytes.
-    pub fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    /// Sends SIGTERM and waits for the end. Returns the status and the rest of the log.
+    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
+        let begun = self.ask_to_stop();
+        let status = self.child.wait().unwrap();
+        let rest: Vec<String> = self.lines.iter().collect();
+        (status, format!("{begun}\n{}", rest.join("\n")))
     }
 
-    /// Sends SIGTERM and waits for the end. Returns the status and the rest of the log.
-    pub fn terminate(mut self) -> (ExitStatus, String) {
+    /// Sends SIGTERM and waits until the server says that it drains. Returns the log up to there.
+    pub(crate) fn ask_to_stop(&self) -> String {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let status = self.child.wait().unwrap();
-        let log: Vec<String> = self.lines.iter().collect();
-        (status, log.join("\n"))
+        let mut log = String::new();
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(10)) {
+            log += &line;
+            log.push('\n');
+            if line.contains("\"draining\"") {
+                return log;
+            }
+        }
+        panic!("it does not drain: {log}");
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 }
 

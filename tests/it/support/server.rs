@@ -20,26 +20,26 @@ use keywheel::storage::{self, DatabaseUrl, Store};
 use super::http::{Request, Response, send};
 
 /// Noon of a day on which every test begins.
-pub const START: NumericDate = NumericDate::from_epoch(1_900_000_800);
+pub(crate) const START: NumericDate = NumericDate::from_epoch(1_900_000_800);
 /// The issuer of every test.
-pub const ISSUER: &str = "https://auth.example";
+pub(crate) const ISSUER: &str = "https://auth.example";
 /// The token endpoint.
-pub const TOKEN: &str = "/oauth2/token";
+pub(crate) const TOKEN: &str = "/oauth2/token";
 /// The JWK set.
-pub const JWKS: &str = "/.well-known/jwks.json";
+pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 
 /// How a test server differs from the usual one.
 #[derive(Debug, Clone)]
-pub struct Options {
-    pub issuer: &'static str,
-    pub period: Seconds,
-    pub slowest_verifier: Seconds,
-    pub jwks_max_age: Seconds,
-    pub access_ttl: Seconds,
-    pub max_staleness: Seconds,
-    pub allowed_hosts: Vec<String>,
-    pub trusted_proxies: Vec<&'static str>,
-    pub clock: Arc<AtomicI64>,
+pub(crate) struct Options {
+    pub(crate) issuer: &'static str,
+    pub(crate) period: Seconds,
+    pub(crate) slowest_verifier: Seconds,
+    pub(crate) jwks_max_age: Seconds,
+    pub(crate) access_ttl: Seconds,
+    pub(crate) max_staleness: Seconds,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) trusted_proxies: Vec<&'static str>,
+    pub(crate) clock: Arc<AtomicI64>,
 }
 
 impl Default for Options {
@@ -59,11 +59,11 @@ impl Default for Options {
 }
 
 /// A running service.
-pub struct TestServer {
-    pub address: SocketAddr,
-    pub management: SocketAddr,
-    pub store: Store,
-    pub server: Arc<Server>,
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) management: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) server: Arc<Server>,
     vault: Arc<Vault>,
     edge: Edge,
     clock: Arc<AtomicI64>,
@@ -73,18 +73,18 @@ pub struct TestServer {
 
 /// A client's identifier and secret.
 #[derive(Debug, Clone)]
-pub struct Credentials {
-    pub id: String,
-    pub secret: String,
+pub(crate) struct Credentials {
+    pub(crate) id: String,
+    pub(crate) secret: String,
 }
 
 /// The master key of every test.
-pub fn master_key() -> MasterKey {
+pub(crate) fn master_key() -> MasterKey {
     MasterKey::parse(&"42".repeat(32)).unwrap()
 }
 
 /// Metadata of a client that may do what most tests do.
-pub fn metadata() -> ClientMetadata {
+pub(crate) fn metadata() -> ClientMetadata {
     ClientMetadata {
         name: "Test".to_owned(),
         grant_types: vec![GrantType::ClientCredentials],
@@ -99,15 +99,15 @@ pub fn metadata() -> ClientMetadata {
 }
 
 impl TestServer {
-    pub fn start(url: &str) -> Self {
+    pub(crate) fn start(url: &str) -> Self {
         TestServer::with(url, Options::default())
     }
 
-    pub fn with(url: &str, options: Options) -> Self {
+    pub(crate) fn with(url: &str, options: Options) -> Self {
         TestServer::try_with(url, options).unwrap()
     }
 
-    pub fn try_with(url: &str, options: Options) -> Result<Self, Failure> {
+    pub(crate) fn try_with(url: &str, options: Options) -> Result<Self, Failure> {
         let clock = Arc::clone(&options.clock);
         let reading = Arc::clone(&clock);
         #[expect(clippy::disallowed_methods, reason = "the edge of the test")]
@@ -189,16 +189,16 @@ impl TestServer {
         })
     }
 
-    pub fn now(&self) -> NumericDate {
+    pub(crate) fn now(&self) -> NumericDate {
         self.edge.now()
     }
 
     /// Lets time pass; nothing ticks by itself.
-    pub fn advance(&self, span: Seconds) {
+    pub(crate) fn advance(&self, span: Seconds) {
         self.clock.fetch_add(span.get(), Ordering::SeqCst);
     }
 
-    pub fn tick(&self) -> Result<(), Failure> {
+    pub(crate) fn tick(&self) -> Result<(), Failure> {
         let mut rng = self.edge.rng();
         self.server.tick(&mut Context {
             now: self.edge.now(),
@@ -207,12 +207,12 @@ impl TestServer {
         })
     }
 
-    pub fn admin(&self) -> ClientAdmin<'_> {
+    pub(crate) fn admin(&self) -> ClientAdmin<'_> {
         ClientAdmin::new(&self.store, "test")
     }
 
     /// Registers a client.
-    pub fn client(&self, id: &str, metadata: ClientMetadata) -> Credentials {
+    pub(crate) fn client(&self, id: &str, metadata: ClientMetadata) -> Credentials {
         let mut rng = self.edge.rng();
         let mut cx = Context {
             now: self.edge.now(),
@@ -231,7 +231,7 @@ impl TestServer {
     }
 
     /// Makes a further secret.
-    pub fn add_secret(&self, id: &str, expires_at: Option<NumericDate>) -> (String, String) {
+    pub(crate) fn add_secret(&self, id: &str, expires_at: Option<NumericDate>) -> (String, String) {
         let mut rng = self.edge.rng();
         let mut cx = Context {
             now: self.edge.now(),
@@ -245,27 +245,27 @@ impl TestServer {
         (added.record.id.clone(), added.secret.expose().to_owned())
     }
 
-    pub fn vault(&self) -> &Vault {
+    pub(crate) fn vault(&self) -> &Vault {
         &self.vault
     }
 
-    pub fn send(&self, request: &Request) -> Response {
+    pub(crate) fn send(&self, request: &Request) -> Response {
         send(self.address, request)
     }
 
-    pub fn get(&self, target: &str) -> Response {
+    pub(crate) fn get(&self, target: &str) -> Response {
         self.send(&Request::get(target))
     }
 
     /// Asks for a token with HTTP Basic and further parameters.
-    pub fn token(&self, client: &Credentials, parameters: &[(&str, &str)]) -> Response {
+    pub(crate) fn token(&self, client: &Credentials, parameters: &[(&str, &str)]) -> Response {
         let mut all = vec![("grant_type", "client_credentials")];
         all.extend_from_slice(parameters);
         self.send(&Request::form(TOKEN, &all).basic(&client.id, &client.secret))
     }
 
     /// A token that must be granted.
-    pub fn granted(&self, client: &Credentials, parameters: &[(&str, &str)]) -> String {
+    pub(crate) fn granted(&self, client: &Credentials, parameters: &[(&str, &str)]) -> String {
         let response = self.token(client, parameters);
         assert_eq!(response.status, 200, "{}", response.text());
         response.json()["access_token"].as_str().unwrap().to_owned()
