@@ -86,6 +86,49 @@ fn a_postgresql_that_was_never_there_is_unavailable_and_the_reason_is_said_witho
 }
 
 #[test]
+fn a_server_that_accepts_and_says_nothing_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://keywheel@{}/keywheel", silent.local_addr().unwrap());
+    let mut settings = Settings::new(DatabaseUrl::parse(&url).unwrap());
+    settings.connect_timeout = Duration::from_millis(200);
+    let store = Store::open(&settings).unwrap();
+    let said = reason(store.migrate().map(drop));
+    assert!(said.contains("no answer within 200ms"), "{said}");
+}
+
+#[test]
+fn a_server_that_falls_silent_within_a_statement_is_given_up_and_its_connection_replaced() {
+    let server = TestPostgres::start();
+    let mut settings = Settings::new(DatabaseUrl::parse(&server.url("postgres")).unwrap());
+    settings.statement_timeout = Duration::from_millis(200);
+    settings.pool_size = 1;
+    let store = Store::open(&settings).unwrap();
+    store.ping().unwrap();
+    let signal = |signal: &str, backends: &[String]| {
+        let sent = std::process::Command::new("kill")
+            .arg(signal)
+            .args(backends)
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    };
+    let backends = execute(
+        &server.url("postgres"),
+        "SELECT pid::text FROM pg_stat_activity WHERE application_name = 'keywheel'",
+    )
+    .unwrap();
+    signal("-STOP", &backends);
+    let begin = Instant::now();
+    let silent = store.ping();
+    let waited = begin.elapsed();
+    let next = store.ping();
+    signal("-CONT", &backends);
+    assert!(matches!(silent, Err(Error::Unavailable { .. })), "{silent:?}");
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    next.unwrap();
+}
+
+#[test]
 fn an_unknown_database_is_named() {
     let server = shared();
     let url = server.create_database();

@@ -84,7 +84,6 @@ impl Folder {
     pub(crate) fn serve(&self, arguments: &[&str]) -> Served {
         let mut all = vec!["serve"];
         all.extend_from_slice(arguments);
-        #[expect(clippy::zombie_processes, reason = "Served waits for it when it is dropped")]
         let mut child = self
             .command(&all)
             .stdout(Stdio::piped())
