@@ -11,7 +11,7 @@ use super::commands::{Process, issuer};
 use super::ticker::Ticker;
 use super::{demo, output};
 use crate::http;
-use crate::server::{Server, Settings, Wheel, WheelSettings};
+use crate::server::{Server, Settings, WheelSettings};
 
 /// `keywheel serve`: everything that can fail fails before the port opens.
 pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
@@ -37,11 +37,9 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         max_staleness: config.max_staleness,
         cached_clients: config.cached_clients,
     };
-    let server = process.with_context(|cx| {
-        let wheel = Wheel::open(&store, Arc::clone(&vault), wheel_settings, cx)?;
-        Server::new(settings, store.clone(), Arc::clone(&vault), wheel, cx.now)
-    })?;
-    let server = Arc::new(server);
+    let server = process
+        .with_context(|cx| Server::open(settings, wheel_settings, store.clone(), Arc::clone(&vault), cx))
+        .map(Arc::new)?;
     let welcome = if args.dev {
         Some(process.with_context(|cx| demo::seed(&store, &vault, &issuer, cx))?)
     } else {

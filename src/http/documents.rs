@@ -2,6 +2,7 @@ use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use rand::Rng as _;
 
 use super::{State, response};
 use crate::oauth::{Seconds, Thumbprint};
@@ -13,7 +14,7 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     let now = state.edge.now();
     let turn = state.server.wheel().turn(now);
     let jwks = turn.jwks();
-    let jitter = now.epoch().to_le_bytes().first().copied().unwrap_or_default();
+    let [jitter, ..] = state.edge.rng().next_u32().to_le_bytes();
     let max_age = jwks.max_age(now, state.server.wheel().jwks_max_age(), jitter);
     let unchanged = request
         .headers()

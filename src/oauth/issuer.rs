@@ -3,6 +3,8 @@ use std::fmt;
 use thiserror::Error;
 use url::{Host, Url};
 
+use super::Audience;
+
 /// The issuer: one string, byte for byte the same in tokens, metadata and configuration (RFC 8414 §2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerUrl {
@@ -15,6 +17,9 @@ impl IssuerUrl {
     /// caller to decide: see [`is_https`](Self::is_https) and [`is_loopback`](Self::is_loopback).
     pub fn parse(text: &str) -> Result<Self, IssuerError> {
         let url = Url::parse(text).map_err(|_not_a_url| IssuerError::NotAUrl)?;
+        if text.len() > Audience::MAX_LENGTH {
+            return Err(IssuerError::TooLong);
+        }
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
             return Err(IssuerError::NotAUrl);
         }
@@ -81,6 +86,9 @@ pub enum IssuerError {
     /// No http or https URL.
     #[error("the issuer must be a URL such as https://auth.example.com")]
     NotAUrl,
+    /// It could not serve as an audience, which it does for clients without one.
+    #[error("the issuer is longer than 512 characters")]
+    TooLong,
     /// Something that an issuer may not contain (RFC 8414 §2).
     #[error("the issuer must not contain a query, a fragment or user information")]
     Parts,

@@ -6,7 +6,7 @@ use moka::sync::Cache;
 
 use super::{Context, Failure, Reach, TokenError};
 use crate::oauth::{Client, ClientId, ClientSecretRecord, NumericDate, Seconds};
-use crate::storage::{Change, ChangeKind, Store};
+use crate::storage::{ChangeKind, Store};
 
 /// A client and its secrets, as one request sees them.
 #[derive(Debug)]
@@ -89,25 +89,24 @@ impl Directory {
         Ok(record)
     }
 
-    /// Reads the change feed and forgets what changed. Returns the changes for others to act on.
-    pub fn poll(&self, now: NumericDate) -> Result<Vec<Change>, Failure> {
+    /// Reads the change feed and forgets what changed. Returns whether signing keys changed, or may have.
+    pub fn poll(&self, now: NumericDate) -> Result<bool, Failure> {
         let away = now.since(NumericDate::from_epoch(self.synced_at.load(Ordering::Acquire)));
         let last = self.last_change.load(Ordering::Acquire);
         let changes = self.store.changes_after(last, MOST_CHANGES)?;
-        let too_many = changes.len() >= MOST_CHANGES as usize;
-        if too_many || away > FORGET_AFTER {
+        let is = |wanted: ChangeKind| changes.iter().any(|change| change.kind == wanted);
+        let lost_track = away > FORGET_AFTER || is(ChangeKind::Unknown);
+        if lost_track || changes.len() >= MOST_CHANGES as usize {
             self.forget_all();
         } else {
-            changes
-                .iter()
-                .filter(|change| change.kind == ChangeKind::Client)
-                .for_each(|change| self.forget(&change.subject));
+            let clients = changes.iter().filter(|change| change.kind == ChangeKind::Client);
+            clients.for_each(|change| self.forget(&change.subject));
         }
         if let Some(newest) = changes.last() {
             self.last_change.store(newest.id, Ordering::Release);
         }
         self.synced_at.store(now.epoch(), Ordering::Release);
-        Ok(changes)
+        Ok(lost_track || is(ChangeKind::SigningKey))
     }
 
     fn forget(&self, subject: &str) {

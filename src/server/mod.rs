@@ -17,6 +17,7 @@ mod token;
 mod vault;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use client_auth::{CLIENT_AUTH_METHODS, ClientCredentials};
 pub use directory::{Directory, RegisteredClient};
@@ -31,7 +32,7 @@ pub use token::TokenRequest;
 pub use vault::{Vault, VaultError};
 
 use crate::oauth::{IssuerUrl, NumericDate, Seconds, ServerMetadata};
-use crate::storage::{ChangeKind, Store};
+use crate::storage::Store;
 
 /// What the rules need to know of the configuration.
 #[derive(Debug, Clone)]
@@ -54,25 +55,28 @@ pub struct Server {
     vault: Arc<Vault>,
     directory: Directory,
     wheel: Wheel,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
+    pruned_at: AtomicI64,
 }
 
 impl Server {
-    /// Puts the parts together. `now` is the instant at which the store was known to be in reach.
-    pub fn new(
+    /// Opens the keys and puts the parts together. The database was in reach at the instant of `cx`.
+    pub fn open(
         settings: Settings,
+        wheel: WheelSettings,
         store: Store,
         vault: Arc<Vault>,
-        wheel: Wheel,
-        now: NumericDate,
+        cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
-        let metrics = Arc::new(Metrics::new());
+        // Before anything is loaded: what changes from here on is seen at the first tick.
+        let last_change = store.latest_change()?;
+        let wheel = Wheel::open(&store, Arc::clone(&vault), wheel, cx)?;
         let directory = Directory::new(
             store.clone(),
             settings.cached_clients,
             settings.max_staleness,
-            store.latest_change()?,
-            now,
+            last_change,
+            cx.now,
         );
         Ok(Server {
             settings,
@@ -80,7 +84,8 @@ impl Server {
             vault,
             directory,
             wheel,
-            metrics,
+            metrics: Metrics::new(),
+            pruned_at: AtomicI64::new(cx.now.epoch()),
         })
     }
 
@@ -118,11 +123,14 @@ impl Server {
     /// One tick of the wheel, meant for about once a second: learns what other nodes and the command line changed, turns the
     /// keys when that is due, and clears away the part of the change feed that every node has long seen.
     pub fn tick(&self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let changes = self.directory.poll(cx.now)?;
-        let keys_changed = changes.iter().any(|change| change.kind == ChangeKind::SigningKey);
-        self.wheel.tick(&self.store, keys_changed, cx)?;
-        if cx.now.epoch() % FEED_RETENTION.get() == 0 {
+        if self.directory.poll(cx.now)? {
+            self.wheel.distrust();
+        }
+        self.wheel.tick(&self.store, cx)?;
+        let pruned = NumericDate::from_epoch(self.pruned_at.load(Ordering::Relaxed));
+        if cx.now.since(pruned) >= PRUNE_EVERY {
             self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;
+            self.pruned_at.store(cx.now.epoch(), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -138,3 +146,5 @@ impl Server {
 const READY_STALENESS: Seconds = Seconds::new(5);
 /// How long a change stays in the feed. A node that was away for longer forgets its whole cache.
 const FEED_RETENTION: Seconds = Seconds::new(600);
+/// Time between two looks at the end of the feed.
+const PRUNE_EVERY: Seconds = Seconds::minutes(1);

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use tracing::info;
@@ -34,6 +35,8 @@ pub struct Wheel {
     authority: CertificateAuthority,
     turn: ArcSwap<Turn>,
     issuer_as_audience: Audiences,
+    /// Whether rows have changed since they were read.
+    stale: AtomicBool,
 }
 
 /// One position of the wheel: the keys, and the JWK set as bytes.
@@ -92,6 +95,7 @@ impl Wheel {
             authority,
             turn,
             issuer_as_audience,
+            stale: AtomicBool::new(false),
         };
         wheel.turn_as_due(store, cx)?;
         Ok(wheel)
@@ -131,10 +135,16 @@ impl Wheel {
         &self.issuer_as_audience
     }
 
+    /// Marks the keys as changed: the next tick reads them, and if it cannot, the one after that.
+    pub(super) fn distrust(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
     /// Follows what other nodes changed and takes the steps that are due.
-    pub(super) fn tick(&self, store: &Store, keys_changed: bool, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if keys_changed {
+    pub(super) fn tick(&self, store: &Store, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.stale.load(Ordering::Acquire) {
             self.reload(store, cx.now)?;
+            self.stale.store(false, Ordering::Release);
         }
         self.turn_as_due(store, cx)
     }

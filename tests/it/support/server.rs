@@ -14,7 +14,7 @@ use keywheel::oauth::{
     Seconds, TokenType,
 };
 use keywheel::server::admin::{ClientAdmin, NewClientRequest};
-use keywheel::server::{Context, Edge, Failure, Reach, Server, Settings, Vault, Wheel, WheelSettings};
+use keywheel::server::{Context, Edge, Failure, Reach, Server, Settings, Vault, WheelSettings};
 use keywheel::storage::{self, DatabaseUrl, Store};
 
 use super::http::{Request, Response, send};
@@ -146,8 +146,8 @@ impl TestServer {
             reach: Reach::Storage,
         };
         let vault = Arc::new(Vault::open(&store, &master_key(), &mut cx)?);
-        let wheel = Wheel::open(&store, Arc::clone(&vault), wheel_settings, &mut cx)?;
-        let server = Arc::new(Server::new(settings, store.clone(), Arc::clone(&vault), wheel, cx.now)?);
+        let server = Server::open(settings, wheel_settings, store.clone(), Arc::clone(&vault), &mut cx)?;
+        let server = Arc::new(server);
         let web = http::Settings {
             workers: 2,
             trusted_proxies: options
