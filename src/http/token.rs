@@ -106,13 +106,15 @@ enum Decided {
 
 /// Asks the rules. A panic below is this request's alone: the process and the connection live on.
 fn decide(state: &State, request: &TokenRequest, reach: Reach) -> Result<TokenResponse, Decided> {
-    let mut rng = state.edge.rng();
-    let mut cx = Context {
-        now: state.edge.now(),
-        rng: &mut rng,
-        reach,
-    };
-    let decided = catch_unwind(AssertUnwindSafe(|| state.server.token(request, &mut cx)));
+    let decided = catch_unwind(AssertUnwindSafe(|| {
+        let mut rng = state.edge.rng();
+        let mut cx = Context {
+            now: state.edge.now(),
+            rng: &mut rng,
+            reach,
+        };
+        state.server.token(request, &mut cx)
+    }));
     match decided {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(TokenError::NeedsStorage)) => Err(Decided::NeedsStorage),

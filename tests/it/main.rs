@@ -13,6 +13,8 @@ mod outage;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
 mod storage;

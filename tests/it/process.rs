@@ -448,3 +448,44 @@ fn both_databases_are_reached_by_their_url() {
         assert_eq!(fetch(&served, "billing", &secret).0, 200);
     });
 }
+
+// N-05: not even at the most talkative level.
+#[test]
+fn no_credential_is_ever_in_the_log() {
+    on_both_processes(|folder| {
+        let secret = create(folder, "billing");
+        let talkative = [("KEYWHEEL_LOG", "json,trace")];
+        let served = folder.serve_with(&["--issuer", "https://auth.example"], &talkative);
+        let (_, answer) = fetch(&served, "billing", &secret);
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        let form = |body: &str| send(served.address, &Request::raw_form(TOKEN, body)).status;
+        assert_eq!(
+            form(&format!(
+                "grant_type=client_credentials&client_id=billing&client_secret={secret}"
+            )),
+            200
+        );
+        assert_eq!(
+            form("grant_type=client_credentials&client_id=billing&client_secret=canary-in-the-body"),
+            401
+        );
+        assert_eq!(form("grant_type=password&username=u&password=canary-password"), 401);
+        let in_url = format!("{TOKEN}?client_secret=canary-in-the-url");
+        assert_eq!(
+            send(
+                served.address,
+                &Request::raw_form(&in_url, "grant_type=client_credentials")
+            )
+            .status,
+            400
+        );
+        assert_eq!(fetch(&served, "billing", "canary-basic").0, 401);
+        let master_key = std::fs::read_to_string(folder.master_key()).unwrap();
+        let basic = BASE64_STANDARD.encode(format!("billing:{secret}"));
+        let (_, log) = served.terminate();
+        assert!(log.contains("token.refused"), "{log}");
+        for canary in [secret.as_str(), &token, &basic, master_key.trim(), "canary-"] {
+            assert!(!log.contains(canary), "{canary} is in the log");
+        }
+    });
+}

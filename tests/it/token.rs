@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::http::{Connection, Request, Response};
 use crate::support::jwt;
 use crate::support::on_both;
-use crate::support::server::{Credentials, ISSUER, TOKEN, TestServer, metadata};
+use crate::support::server::{BROKEN, Credentials, ISSUER, TOKEN, TestServer, metadata};
 
 /// Asserts what every answer of the endpoint has, and that the error is the one expected.
 pub(crate) fn assert_refused(response: &Response, status: u16, error: &str) {
@@ -429,5 +429,23 @@ fn a_token_of_a_cached_client_costs_no_statement() {
             server.granted(client, &[]);
         }
         assert_eq!(server.store.statements() - before, 0);
+    });
+}
+
+// T-39
+#[test]
+fn a_panic_is_one_requests_alone() {
+    with_client(|server, client| {
+        let mut connection = Connection::open(server.address);
+        let good = Request::raw_form(TOKEN, "grant_type=client_credentials").basic(&client.id, &client.secret);
+        assert_eq!(connection.send(&good).status, 200);
+        let now = server.set_clock(BROKEN);
+        assert_refused(&connection.send(&good), 500, "server_error");
+        server.set_clock(now);
+        assert_eq!(
+            connection.send(&good).status,
+            200,
+            "the connection and the process live on"
+        );
     });
 }

@@ -1,5 +1,7 @@
 //! Below the endpoints: framing, sizes, methods, paths, proxies. Rows H of the catalogue of answers.
 
+use std::time::{Duration, Instant};
+
 use crate::support::http::{Connection, Request};
 use crate::support::on_sqlite;
 use crate::support::server::{JWKS, Options, TOKEN, TestServer, metadata};
@@ -219,5 +221,37 @@ fn what_is_not_in_the_list_of_routes_is_not_found() {
         ] {
             assert_eq!(server.get(path).status, 404, "{path}");
         }
+    });
+}
+
+// H-19
+#[test]
+fn a_head_that_dribbles_in_is_cut_off() {
+    with_server(|server| {
+        let mut connection = Connection::open(server.address);
+        let begun = Instant::now();
+        for byte in b"GET /livez HTTP/1.1\r\nHost: a\r\n" {
+            if connection.send_raw_unanswered(&[*byte]).is_err() || begun.elapsed() > Duration::from_secs(8) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(400));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    });
+}
+
+// H-20
+#[test]
+fn a_body_that_dribbles_in_is_cut_off() {
+    with_server(|server| {
+        let mut connection = Connection::open(server.address);
+        let begun = Instant::now();
+        let head = format!(
+            "POST {TOKEN} HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 8000\r\n\r\na="
+        );
+        let response = connection.send_raw(head.as_bytes()).expect("an answer");
+        assert_refused(&response, 408, "invalid_request");
+        assert!(connection.is_closed());
+        assert!((9..13).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     });
 }

@@ -147,6 +147,11 @@ impl Connection {
         self.read(false)
     }
 
+    /// Sends bytes without reading; an error once the server has closed the connection.
+    pub(crate) fn send_raw_unanswered(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     /// Whether the server closes the connection without saying anything more.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && matches!(self.stream.read(&mut [0; 1]), Ok(0) | Err(_))

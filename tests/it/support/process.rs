@@ -82,10 +82,16 @@ impl Folder {
 
     /// Starts a server and waits until it serves.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Served {
+        self.serve_with(arguments, &[])
+    }
+
+    /// The same with further settings.
+    pub(crate) fn serve_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Served {
         let mut all = vec!["serve"];
         all.extend_from_slice(arguments);
         let mut child = self
             .command(&all)
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

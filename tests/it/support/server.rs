@@ -21,6 +21,8 @@ use super::http::{Request, Response, send};
 
 /// Noon of a day on which every test begins.
 pub(crate) const START: NumericDate = NumericDate::from_epoch(1_900_000_800);
+/// A clock that shows this panics: how a test makes the rules panic.
+pub(crate) const BROKEN: i64 = i64::MIN;
 /// The issuer of every test.
 pub(crate) const ISSUER: &str = "https://auth.example";
 /// The token endpoint.
@@ -112,7 +114,10 @@ impl TestServer {
         let reading = Arc::clone(&clock);
         #[expect(clippy::disallowed_methods, reason = "the edge of the test")]
         let edge = Edge::new(
-            move || NumericDate::from_epoch(reading.load(Ordering::SeqCst)),
+            move || match reading.load(Ordering::SeqCst) {
+                BROKEN => panic!("the clock of this test is broken on purpose"),
+                now => NumericDate::from_epoch(now),
+            },
             rand::rng,
         );
         let store = Store::open(&storage::Settings::new(DatabaseUrl::parse(url).unwrap()))?;
@@ -196,6 +201,11 @@ impl TestServer {
     /// Lets time pass; nothing ticks by itself.
     pub(crate) fn advance(&self, span: Seconds) {
         self.clock.fetch_add(span.get(), Ordering::SeqCst);
+    }
+
+    /// Sets the clock, and returns what it showed.
+    pub(crate) fn set_clock(&self, now: i64) -> i64 {
+        self.clock.swap(now, Ordering::SeqCst)
     }
 
     pub(crate) fn tick(&self) -> Result<(), Failure> {
