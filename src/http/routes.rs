@@ -1,5 +1,6 @@
+use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, Resource};
+use actix_web::{FromRequest, Handler, Resource, Responder};
 
 use super::{authorize, documents, health, response, token};
 use crate::server::Endpoints;
@@ -23,8 +24,8 @@ pub(super) fn public(app: &mut ServiceConfig, issuer_path: &str) {
     below(app, "");
     if !issuer_path.is_empty() {
         below(app, issuer_path);
-        for document in [AUTHORIZATION_SERVER, OPENID_CONFIGURATION] {
-            app.service(document_at(&format!("{document}{issuer_path}")).route(web::get().to(documents::metadata)));
+        for name in [AUTHORIZATION_SERVER, OPENID_CONFIGURATION] {
+            app.service(document(&format!("{name}{issuer_path}"), documents::metadata));
         }
     }
 }
@@ -34,52 +35,43 @@ fn below(app: &mut ServiceConfig, prefix: &str) {
     app.service(
         web::resource(at(TOKEN))
             .route(web::post().to(token::token))
-            .route(web::method(actix_web::http::Method::OPTIONS).to(token::options))
+            .route(web::method(Method::OPTIONS).to(token::options))
             .default_service(web::to(token::method_not_allowed)),
     )
-    .service(
-        document_at(&at(JWKS))
-            .route(web::get().to(documents::jwks))
-            .route(web::head().to(documents::jwks)),
-    )
-    .service(metadata_at(&at(AUTHORIZATION_SERVER)))
-    .service(metadata_at(&at(OPENID_CONFIGURATION)))
-    .service(
-        document_at(&at("/.well-known/keywheel/ca.pem"))
-            .route(web::get().to(documents::ca_pem))
-            .route(web::head().to(documents::ca_pem)),
-    )
-    .service(
-        document_at(&at("/.well-known/keywheel/keys/{kid}.pem"))
-            .route(web::get().to(documents::key_pem))
-            .route(web::head().to(documents::key_pem)),
-    )
+    .service(document(&at(JWKS), documents::jwks))
+    .service(document(&at(AUTHORIZATION_SERVER), documents::metadata))
+    .service(document(&at(OPENID_CONFIGURATION), documents::metadata))
+    .service(document(&at("/.well-known/keywheel/ca.pem"), documents::ca_pem))
+    .service(document(
+        &at("/.well-known/keywheel/keys/{kid}.pem"),
+        documents::key_pem,
+    ))
     .service(
         web::resource(at(AUTHORIZATION))
             .route(web::get().to(authorize::authorize))
             .route(web::post().to(authorize::authorize))
             .default_service(web::to(|| async { response::method_not_allowed("GET, POST") })),
     )
-    .service(document_at(&at("/livez")).route(web::get().to(health::livez)))
-    .service(document_at(&at("/readyz")).route(web::get().to(health::readyz)));
-}
-
-fn metadata_at(path: &str) -> Resource {
-    document_at(path)
-        .route(web::get().to(documents::metadata))
-        .route(web::head().to(documents::metadata))
-}
-
-/// A resource that is only read.
-fn document_at(path: &str) -> Resource {
-    web::resource(path.to_owned()).default_service(web::to(|_: HttpRequest| async {
-        response::method_not_allowed("GET, HEAD")
-    }))
+    .service(document(&at("/livez"), health::livez))
+    .service(document(&at("/readyz"), health::readyz));
 }
 
 /// The routes of the management listener.
 pub(super) fn management(app: &mut ServiceConfig) {
-    app.service(document_at("/livez").route(web::get().to(health::livez)))
-        .service(document_at("/readyz").route(web::get().to(health::readyz)))
-        .service(document_at("/metrics").route(web::get().to(health::metrics)));
+    app.service(document("/livez", health::livez))
+        .service(document("/readyz", health::readyz))
+        .service(document("/metrics", health::metrics));
+}
+
+/// Something that is only read.
+fn document<H, A>(path: &str, handler: H) -> Resource
+where
+    H: Handler<A>,
+    H::Output: Responder + 'static,
+    A: FromRequest + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::to(|| async { response::method_not_allowed("GET, HEAD") }))
 }

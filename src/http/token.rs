@@ -42,7 +42,7 @@ pub(super) async fn method_not_allowed(state: web::Data<State>) -> HttpResponse 
 /// A preflight learns the methods, and no origin is allowed: browsers have no client credentials.
 pub(super) async fn options() -> HttpResponse {
     HttpResponse::NoContent()
-        .insert_header((ALLOW, HeaderValue::from_static("OPTIONS, POST")))
+        .insert_header((ALLOW, HeaderValue::from_static("POST")))
         .finish()
 }
 
@@ -140,12 +140,15 @@ fn log(failure: &Failure) {
     error!(event = "token.failed", cause = chain);
 }
 
-/// The one `Authorization` header. Two of them are two identities (RFC 6749 §2.3), and so is a comma in what should be one.
+/// The one `Authorization` header. Two of them are two identities (RFC 6749 §2.3), and so are two in one: base64 has no comma.
 fn the_authorization(request: &HttpRequest) -> Result<Option<Zeroizing<String>>, Refusal> {
     let mut values = request.headers().get_all(AUTHORIZATION);
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().unwrap_or("unreadable");
-    if values.next().is_some() || text.contains(',') {
+    let is_basic = text
+        .get(..6)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "));
+    if values.next().is_some() || (is_basic && text.contains(',')) {
         return Err(Refusal::of(OAuthError::invalid_request(
             "more than one client authentication method: use one",
         )));

@@ -213,7 +213,7 @@ fn a_malformed_authorization_header_is_a_failed_authentication() {
             "Basic YWI=".to_owned(),
             "Bearer".to_owned(),
             "Bearer x".to_owned(),
-            "Digest username=x".to_owned(),
+            "Digest username=\"x\", realm=\"y\"".to_owned(),
             "Negotiate YII=".to_owned(),
         ] {
             assert_invalid_client(&header(server, &value));
@@ -265,4 +265,34 @@ fn what_the_command_line_changes_is_known_at_the_next_tick() {
         assert_invalid_client(&basic(server, "billing", &client.secret));
         assert_eq!(basic(server, "billing", &again.secret).status, 200);
     });
+}
+
+#[test]
+fn a_node_that_lost_track_forgets_what_it_knew() {
+    for (span, announce) in [
+        (
+            Seconds::new(1),
+            "INSERT INTO changes (kind, subject, at) VALUES ('weather', 'rain', 1)",
+        ),
+        (Seconds::new(301), "SELECT 1"),
+    ] {
+        on_both(|database| {
+            let server = TestServer::start(database.url());
+            let client = server.client("billing", metadata());
+            server.tick().unwrap();
+            assert_eq!(basic(&server, "billing", &client.secret).status, 200);
+            // Behind everybody's back, as by a version that announces it in a word of its own, or long ago.
+            database.execute("UPDATE clients SET enabled = false");
+            server.tick().unwrap();
+            assert_eq!(
+                basic(&server, "billing", &client.secret).status,
+                200,
+                "nobody told the node"
+            );
+            database.execute(announce);
+            server.advance(span);
+            server.tick().unwrap();
+            assert_invalid_client(&basic(&server, "billing", &client.secret));
+        });
+    }
 }

@@ -191,6 +191,9 @@ fn certificates_and_public_keys_can_be_downloaded() {
         assert_eq!(ca.status, 200);
         assert!(ca.text().starts_with("-----BEGIN CERTIFICATE-----"));
         let kid = server.get(JWKS).json()["keys"][0]["kid"].as_str().unwrap().to_owned();
+        for path in ["/livez", "/readyz", OPENID, OAUTH, "/.well-known/keywheel/ca.pem"] {
+            assert_eq!(server.send(&Request::new("HEAD", path)).status, 200, "{path}");
+        }
         let key = server.get(&format!("/.well-known/keywheel/keys/{kid}.pem"));
         assert!(key.text().starts_with("-----BEGIN PUBLIC KEY-----"), "{}", key.text());
         for kid in ["unknown", "..%2f..%2fetc%2fpasswd", &"A".repeat(43), "'%20OR%201=1--"] {
@@ -210,6 +213,7 @@ fn the_authorization_endpoint_answers_with_a_page_and_no_redirect() {
         let server = TestServer::start(database.url());
         let response = server.get("/oauth2/authorize?response_type=code&client_id=x&redirect_uri=https://evil.example");
         assert_eq!((response.status, response.header("location")), (400, None));
+        assert_eq!(response.header("access-control-allow-origin"), None);
         assert_eq!(response.header("x-frame-options"), Some("DENY"));
         assert_eq!(response.header("cache-control"), Some("no-store"));
         assert!(

@@ -49,6 +49,9 @@ fn create(folder: &Folder, id: &str) -> String {
         "read",
     ]);
     assert_eq!(created["client_id"], id);
+    // RFC 7591 section 3.2.1: beside every secret, 0 for one that does not expire.
+    assert_eq!(created["client_secret_expires_at"], 0);
+    assert!(created["client_id_issued_at"].is_u64());
     created["client_secret"].as_str().unwrap().to_owned()
 }
 

@@ -239,11 +239,13 @@ fn a_row_that_cannot_be_is_named_and_never_taken_for_an_absent_one() {
                 ..
             })
         ));
+        // Not damage, but a word of a newer version that runs beside this one.
         database.execute("UPDATE changes SET kind = 'weather'");
-        assert!(matches!(
-            store.changes_after(0, 9),
-            Err(Error::Corrupt { table: "changes", .. })
-        ));
+        let changes = store.changes_after(0, 9).unwrap();
+        assert!(
+            changes.iter().all(|change| change.kind == ChangeKind::Unknown),
+            "{changes:?}"
+        );
         database.execute("UPDATE audit_events SET detail = '{'");
         let filter = AuditFilter::default();
         assert!(matches!(
