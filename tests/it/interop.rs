@@ -1,0 +1,148 @@
+//! Real clients and resource servers against the real program: `tests/interop` holds one small program per library, with the rules
+//! that it checks; here each is run against a server of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::support::process::{Folder, Served};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The audience of the clients, that is the resource server that every program plays.
+const AUDIENCE: &str = "https://api.example";
+/// The audience of the client whose tokens that resource server must refuse.
+const ELSEWHERE: &str = "https://elsewhere.example";
+
+#[test]
+fn pyjwt_verifies_the_token_by_its_kid_and_cryptography_the_certificates() {
+    python("pyjwt_client.py");
+}
+
+#[test]
+fn authlib_accepts_the_metadata_and_fetches_and_verifies_tokens() {
+    python("authlib_client.py");
+}
+
+#[test]
+fn requests_oauthlib_gets_the_very_scope_it_asked_for_with_raw_basic() {
+    python("requests_oauthlib_client.py");
+}
+
+#[test]
+fn django_rest_framework_with_simplejwt_needs_the_url_of_the_keys_alone() {
+    python("drf_simplejwt.py");
+}
+
+#[test]
+fn jose_verifies_the_token_with_the_remote_key_set() {
+    node("jose_client.mjs");
+}
+
+#[test]
+fn openid_client_discovers_the_server_in_both_ways_and_fetches_tokens() {
+    node("openid_client.mjs");
+}
+
+#[test]
+fn oauth4webapi_accepts_every_answer_and_the_token_of_rfc_9068() {
+    node("oauth4webapi_client.mjs");
+}
+
+fn python(program: &str) {
+    let installed = installed();
+    let mut command = Command::new(installed.join("venv/bin/python"));
+    // -B: no compiled files among the sources.
+    command
+        .arg("-B")
+        .arg(Path::new(ROOT).join("tests/interop/python").join(program));
+    accepts(command);
+}
+
+fn node(program: &str) {
+    let mut command = Command::new("node");
+    command.arg(installed().join("node").join(program));
+    accepts(command);
+}
+
+/// Runs a client program against a new server: it must find every rule kept.
+fn accepts(mut program: Command) {
+    let folder = Folder::empty();
+    let server = folder.serve(&["--dev"]);
+    let description = folder.path().join("server.json");
+    std::fs::write(&description, describe(&folder, &server).to_string()).unwrap();
+    // A proxy of the machine has no business between two processes of one test.
+    let output = program
+        .arg(&description)
+        .env("no_proxy", "*")
+        .env("NO_PROXY", "*")
+        .stdin(Stdio::null())
+        .output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {program:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program:?}: {}\n{}",
+        output.status,
+        text(&output)
+    );
+}
+
+/// What a client program must know of the server; `tests/interop/python/checks.py` says the same in words.
+fn describe(folder: &Folder, server: &Served) -> Value {
+    let plain = client(folder, "plain", AUDIENCE, "rfc9068");
+    json!({
+        "issuer": server.issuer,
+        "token_endpoint": format!("{}/oauth2/token", server.issuer),
+        "jwks_uri": format!("{}/.well-known/jwks.json", server.issuer),
+        "client_id": plain["client_id"],
+        "client_secret": plain["client_secret"],
+        "audience": AUDIENCE,
+        "simplejwt": client(folder, "simplejwt", AUDIENCE, "simplejwt"),
+        "elsewhere": client(folder, "elsewhere", ELSEWHERE, "simplejwt"),
+    })
+}
+
+/// Registers a client as an administrator does, while the server runs.
+fn client(folder: &Folder, name: &str, audience: &str, profile: &str) -> Value {
+    let arguments = [
+        "client",
+        "create",
+        name,
+        "--grant",
+        "client_credentials",
+        "--scope",
+        "read",
+        "--scope",
+        "write",
+    ];
+    folder.json(&[&arguments[..], &["--audience", audience, "--claim-profile", profile]].concat())
+}
+
+/// Where the clients are installed, now if not before: at their pinned versions, by `scripts/interop-setup`.
+fn installed() -> PathBuf {
+    static SETUP: OnceLock<Result<(), String>> = OnceLock::new();
+    let setup = SETUP.get_or_init(|| {
+        let output = Command::new(Path::new(ROOT).join("scripts/interop-setup"))
+            .stdin(Stdio::null())
+            .output();
+        let output = output.map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(text(&output))
+        }
+    });
+    if let Err(reason) = setup {
+        panic!("scripts/interop-setup failed: {reason}");
+    }
+    Path::new(ROOT).join("target/interop")
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
