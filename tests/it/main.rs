@@ -7,6 +7,8 @@ mod documents;
 #[cfg(test)]
 mod floors;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod outage;
