@@ -1,7 +1,7 @@
 //! Floor 3: bytes in, bytes out.
 //!
 //! actix-web and nothing of the protocol: requests become values of the floors below, and what those decide becomes a response.
-//! One list of routes ([`routes`]), one place that maps errors to responses ([`response`]).
+//! One list of routes (`routes`), one place that maps errors to responses (`response`).
 
 mod authorize;
 mod blocking;

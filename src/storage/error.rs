@@ -67,7 +67,7 @@ impl std::error::Error for Cause {
     }
 }
 
-/// What stops an intention half way; becomes an [`Error`] where the state of the connection is known.
+/// What stops an intention half way; becomes an [`enum@Error`] where the state of the connection is known.
 #[derive(Debug)]
 pub(super) enum Fault {
     Diesel(DieselError),
