@@ -25,7 +25,7 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     } else {
         HttpResponse::Ok()
     };
-    public(&mut response, "application/json", max_age).insert_header((ETAG, jwks.etag.as_str()));
+    public(&mut response, "application/json", max_age).append_header((ETAG, jwks.etag.as_str()));
     let outcome = if unchanged { Outcome::Status(304) } else { Outcome::Ok };
     state.server.metrics().answered(Endpoint::Jwks, None, outcome);
     if unchanged {
@@ -80,10 +80,10 @@ fn public<'a>(
     max_age: Seconds,
 ) -> &'a mut HttpResponseBuilder {
     response
-        .insert_header((CONTENT_TYPE, HeaderValue::from_static(content_type)))
-        .insert_header((CACHE_CONTROL, format!("public, max-age={}", max_age.get())))
-        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .append_header((CONTENT_TYPE, HeaderValue::from_static(content_type)))
+        .append_header((CACHE_CONTROL, format!("public, max-age={}", max_age.get())))
+        .append_header((ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
+        .append_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
 }
 
 /// Whether `If-None-Match` names the tag (RFC 9110 §13.1.2, weak comparison).

@@ -1,23 +1,23 @@
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HOST, UPGRADE};
-use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
+use futures_util::future::{Either, Ready, ready};
 
 use super::State;
 
-/// What no endpoint answers, whatever its path.
-pub(super) async fn guard<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+/// What no endpoint answers, whatever its path. A plain function between two services: one that is a future would put two boxes
+/// around every request.
+pub(super) fn guard<S>(request: ServiceRequest, next: &S) -> Either<Ready<Result<ServiceResponse, Error>>, S::Future>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
+{
     match refused(&request) {
         Some(status) => {
             let response = HttpResponse::build(status).force_close().finish();
-            Ok(request.into_response(response).map_into_right_body())
+            Either::Left(ready(Ok(request.into_response(response))))
         }
-        None => Ok(next.call(request).await?.map_into_left_body()),
+        None => Either::Right(next.call(request)),
     }
 }
 

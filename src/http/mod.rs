@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server as HttpServerHandle;
-use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use ipnet::IpNet;
 use tokio::net::TcpSocket;
@@ -90,7 +89,7 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
-            .wrap(from_fn(guard::guard))
+            .wrap_fn(guard::guard)
             .configure(|app| routes::public(app, &prefix))
             .default_service(web::to(response::not_found))
     });

@@ -1,6 +1,7 @@
+use actix_web::guard::fn_guard;
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, Resource, Responder};
+use actix_web::{FromRequest, Handler, Resource, Responder, Route};
 
 use super::{authorize, documents, health, response, token};
 use crate::server::Endpoints;
@@ -63,6 +64,13 @@ pub(super) fn management(app: &mut ServiceConfig) {
         .service(document("/metrics", health::metrics));
 }
 
+/// GET and HEAD. One guard for both: those that actix has for a method keep a list of methods with every request.
+fn read() -> Route {
+    web::route().guard(fn_guard(|request| {
+        matches!(request.head().method, Method::GET | Method::HEAD)
+    }))
+}
+
 /// Something that is only read.
 fn document<H, A>(path: &str, handler: H) -> Resource
 where
@@ -71,7 +79,6 @@ where
     A: FromRequest + 'static,
 {
     web::resource(path)
-        .route(web::get().to(handler.clone()))
-        .route(web::head().to(handler))
+        .route(read().to(handler))
         .default_service(web::to(|| async { response::method_not_allowed("GET, HEAD") }))
 }
