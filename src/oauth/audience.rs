@@ -1,7 +1,8 @@
 use std::fmt;
 
+use serde::de::Error as _;
 use serde::ser::SerializeSeq;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use url::Url;
 
@@ -127,6 +128,26 @@ impl Serialize for Audiences {
                 array.end()
             }
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Audiences {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMany {
+            One(String),
+            Many(Vec<String>),
+        }
+        let texts = match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(text) => vec![text],
+            OneOrMany::Many(texts) => texts,
+        };
+        texts
+            .iter()
+            .map(|text| Audience::parse(text))
+            .collect::<Result<_, _>>()
+            .map_err(D::Error::custom)
     }
 }
 

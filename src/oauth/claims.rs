@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Audiences, NumericDate, Scope};
@@ -31,6 +31,20 @@ pub struct AccessTokenClaims<'a> {
     /// What the client's profile adds.
     #[serde(flatten)]
     pub profile: ProfileClaims<'a>,
+}
+
+/// The claims of an access token as they are read back, once its signature was found to be ours.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each member is named like its claim, see AccessTokenClaims")]
+pub struct IssuedClaims {
+    pub sub: String,
+    pub aud: Audiences,
+    pub exp: NumericDate,
+    pub iat: NumericDate,
+    pub jti: String,
+    pub client_id: String,
+    #[serde(default)]
+    pub scope: Scope,
 }
 
 /// Claims beyond RFC 9068 that a client's resource servers expect.

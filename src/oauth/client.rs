@@ -18,6 +18,8 @@ pub struct Client {
     pub metadata: ClientMetadata,
     /// A disabled client is answered like an unknown one.
     pub enabled: bool,
+    /// Rises whenever all token families of the client end.
+    pub epoch: i64,
     /// When it was registered.
     pub created_at: NumericDate,
     /// When it was last changed.
@@ -39,6 +41,13 @@ pub struct ClientMetadata {
     pub audiences: Audiences,
     /// Life of its access tokens when it differs from the server's.
     pub access_ttl: Option<Seconds>,
+    /// Life of a refresh token that is not used, when it differs from the server's.
+    pub refresh_ttl: Option<Seconds>,
+    /// Life of a token family however often it is refreshed, when it differs from the server's.
+    pub refresh_absolute_ttl: Option<Seconds>,
+    /// How long a refresh token that was used is answered with the same successor again, when it differs from the server's;
+    /// zero for never.
+    pub refresh_retry_window: Option<Seconds>,
     /// `typ` of its access tokens.
     pub token_type: TokenType,
     /// Further claims of its access tokens.

@@ -2,7 +2,7 @@ use thiserror::Error;
 
 /// An error code of the token endpoint and its neighbours.
 ///
-/// RFC 6749 §5.2 and RFC 8707 §2 define all but the last two; those come from RFC 6749 §4.1.2.1 and accompany a 5xx
+/// RFC 6749 §5.2, RFC 8707 §2 and RFC 6750 §3.1 define all but the last two; those come from RFC 6749 §4.1.2.1 and accompany a 5xx
 /// status, because a fault of the server must never read like a fault of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
@@ -20,6 +20,8 @@ pub enum ErrorCode {
     InvalidScope,
     /// The resource or audience is malformed or not registered (RFC 8707).
     InvalidTarget,
+    /// The client lacks a right (RFC 6750 §3.1).
+    InsufficientScope,
     /// The server failed; nothing the client can mend.
     ServerError,
     /// The server cannot answer for the moment.
@@ -28,7 +30,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the RFCs.
-    pub const ALL: [ErrorCode; 9] = [
+    pub const ALL: [ErrorCode; 10] = [
         ErrorCode::InvalidRequest,
         ErrorCode::InvalidClient,
         ErrorCode::InvalidGrant,
@@ -36,6 +38,7 @@ impl ErrorCode {
         ErrorCode::UnsupportedGrantType,
         ErrorCode::InvalidScope,
         ErrorCode::InvalidTarget,
+        ErrorCode::InsufficientScope,
         ErrorCode::ServerError,
         ErrorCode::TemporarilyUnavailable,
     ];
@@ -50,6 +53,7 @@ impl ErrorCode {
             ErrorCode::UnsupportedGrantType => ("unsupported_grant_type", 400),
             ErrorCode::InvalidScope => ("invalid_scope", 400),
             ErrorCode::InvalidTarget => ("invalid_target", 400),
+            ErrorCode::InsufficientScope => ("insufficient_scope", 403),
             ErrorCode::ServerError => ("server_error", 500),
             ErrorCode::TemporarilyUnavailable => ("temporarily_unavailable", 503),
         }
@@ -115,6 +119,7 @@ mod tests {
         for code in ErrorCode::ALL {
             let expected = match code {
                 ErrorCode::InvalidClient => 401,
+                ErrorCode::InsufficientScope => 403,
                 ErrorCode::ServerError => 500,
                 ErrorCode::TemporarilyUnavailable => 503,
                 _ => 400,

@@ -11,18 +11,28 @@ use super::UnknownWord;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantType {
+    /// The resource owner's name and password, by way of the client (RFC 6749 §4.3).
+    Password,
     /// The client acts for itself (RFC 6749 §4.4).
     ClientCredentials,
+    /// What follows from an earlier grant (RFC 6749 §6).
+    RefreshToken,
 }
 
 impl GrantType {
     /// Every grant type, in the order of RFC 6749.
-    pub const ALL: [GrantType; 1] = [GrantType::ClientCredentials];
+    pub const ALL: [GrantType; 3] = [
+        GrantType::Password,
+        GrantType::ClientCredentials,
+        GrantType::RefreshToken,
+    ];
 
     /// The value of the parameter `grant_type`.
     pub const fn as_str(self) -> &'static str {
         match self {
+            GrantType::Password => "password",
             GrantType::ClientCredentials => "client_credentials",
+            GrantType::RefreshToken => "refresh_token",
         }
     }
 }

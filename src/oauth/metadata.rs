@@ -18,6 +18,14 @@ pub struct ServerMetadata {
     pub grant_types_supported: Vec<&'static str>,
     /// From the table of client-authentication methods.
     pub token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// Where tokens are looked into (RFC 7662).
+    pub introspection_endpoint: String,
+    /// As at the token endpoint.
+    pub introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// Where tokens are revoked (RFC 7009).
+    pub revocation_endpoint: String,
+    /// As at the token endpoint.
+    pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     /// Required by OpenID Connect Discovery; every client sees the same `sub`.
     pub subject_types_supported: Vec<&'static str>,
     /// Algorithms of every token that the server signs; some resource servers take it as their allow-list.

@@ -2,14 +2,14 @@ use std::fmt;
 use std::ops::{Add, Sub};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Seconds;
 
 /// An instant in whole seconds since 1970-01-01T00:00:00Z (RFC 7519 §2, `NumericDate`, without a fraction).
 ///
 /// Arithmetic saturates: an absurd lifetime yields a far date, never a wrapped one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NumericDate(i64);
 

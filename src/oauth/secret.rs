@@ -24,9 +24,7 @@ impl ClientSecret {
     pub fn generate(rng: &mut dyn CryptoRng) -> Self {
         let mut random = Zeroizing::new([0; 32]);
         rng.fill_bytes(random.as_mut());
-        let body = Zeroizing::new(format!("{}{}", Self::PREFIX, base64url(random.as_ref())));
-        let checksum = checksum(&body);
-        ClientSecret(SecretString::from(format!("{}{checksum}", body.as_str())))
+        ClientSecret(written(Self::PREFIX, &random))
     }
 
     /// The secret itself, to be shown once to whoever asked for it.
@@ -42,6 +40,12 @@ impl ClientSecret {
             .and_then(|start| text.get(start..))
             .unwrap_or_default()
     }
+}
+
+/// The form of every secret that keywheel makes: prefix, 256 bits, checksum.
+pub(super) fn written(prefix: &str, bits: &[u8; 32]) -> SecretString {
+    let body = Zeroizing::new(format!("{prefix}{}", base64url(bits)));
+    SecretString::from(format!("{}{}", body.as_str(), checksum(&body)))
 }
 
 /// Six characters that follow from the rest (36 bits of its SHA-256).
