@@ -76,13 +76,26 @@ impl Store {
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit_events, check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]
 #[diesel(treat_none_as_default_value = false)]
-struct Row {
-    at: i64,
-    event: String,
-    actor: String,
-    client_id: Option<String>,
-    kid: Option<String>,
-    detail: String,
+pub(super) struct Row {
+    pub(super) at: i64,
+    pub(super) event: String,
+    pub(super) actor: String,
+    pub(super) client_id: Option<String>,
+    pub(super) kid: Option<String>,
+    pub(super) detail: String,
+}
+
+impl From<&AuditEvent> for Row {
+    fn from(event: &AuditEvent) -> Self {
+        Row {
+            at: event.at.epoch(),
+            event: event.event.clone(),
+            actor: event.actor.clone(),
+            client_id: event.client_id.clone(),
+            kid: event.kid.clone(),
+            detail: event.detail.to_string(),
+        }
+    }
 }
 
 impl Row {
@@ -105,17 +118,7 @@ pub(super) fn insert(conn: &mut Conn, events: &[AuditEvent]) -> Result<(), Fault
     if events.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Row> = events
-        .iter()
-        .map(|event| Row {
-            at: event.at.epoch(),
-            event: event.event.clone(),
-            actor: event.actor.clone(),
-            client_id: event.client_id.clone(),
-            kid: event.kid.clone(),
-            detail: event.detail.to_string(),
-        })
-        .collect();
+    let rows: Vec<Row> = events.iter().map(Row::from).collect();
     on!(conn, c => diesel::insert_into(audit_events::table).values(&rows).execute(c))?;
     Ok(())
 }

@@ -14,7 +14,7 @@ pub struct Change {
     pub id: i64,
     /// What changed.
     pub kind: ChangeKind,
-    /// The `client_id` or `kid`.
+    /// The `client_id`, the `kid` or the user's id; `*` for many users at once.
     pub subject: String,
 }
 
@@ -25,6 +25,8 @@ pub enum ChangeKind {
     Client,
     /// A signing key.
     SigningKey,
+    /// A user.
+    User,
     /// Something that a newer version announces and this one does not know: to be on the safe side, everything.
     Unknown,
 }
@@ -34,13 +36,14 @@ impl ChangeKind {
         match self {
             ChangeKind::Client => "client",
             ChangeKind::SigningKey => "signing_key",
+            ChangeKind::User => "user",
             ChangeKind::Unknown => "unknown",
         }
     }
 
     /// Two versions run side by side while nodes are replaced one by one, so a word of the newer one is no error.
     fn stored(text: &str) -> Self {
-        let known = [ChangeKind::Client, ChangeKind::SigningKey]
+        let known = [ChangeKind::Client, ChangeKind::SigningKey, ChangeKind::User]
             .into_iter()
             .find(|kind| kind.as_str() == text);
         known.unwrap_or(ChangeKind::Unknown)

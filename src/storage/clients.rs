@@ -7,6 +7,7 @@ use super::audit::AuditEvent;
 use super::changes::ChangeKind;
 use super::connection::{Conn, on};
 use super::error::{Error, Fault};
+use super::families::{self, Deletion, Holder};
 use super::keys;
 use super::schema::{client_secrets, clients};
 use super::secrets::{self, SecretRow};
@@ -26,6 +27,7 @@ pub struct NewClient {
 
 /// What became of [`Store::create_client`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
 pub enum ClientCreation {
     /// The client is registered and enabled.
     Created(Client),
@@ -129,33 +131,67 @@ impl Store {
         })
     }
 
-    /// Enables or disables a client, as of the event's instant; `None` when there is no such client.
+    /// Enables or disables a client, as of the event's instant; `None` when there is no such client. Disabling ends its token
+    /// families, and enabling does not bring them back.
     pub fn set_client_enabled(
         &self,
         id: &ClientId,
         enabled: bool,
         event: &AuditEvent,
     ) -> Result<Option<Client>, Error> {
-        self.change_client(id, event, move |conn, id, at| {
-            let changed = on!(conn, c => diesel::update(clients::table.filter(clients::client_id.eq(id)))
-                .set((clients::enabled.eq(enabled), clients::updated_at.eq(at)))
+        let (id, event, at) = (id.as_str().to_owned(), event.clone(), event.at.epoch());
+        let change = move |conn: &mut Conn| {
+            let ended = i64::from(!enabled);
+            let changed: Option<ClientRow> = on!(conn, c => diesel::update(clients::table)
+                .filter(clients::client_id.eq(&id))
+                .set((
+                    clients::enabled.eq(enabled),
+                    clients::epoch.eq(clients::epoch + ended),
+                    clients::updated_at.eq(at),
+                ))
                 .returning(ClientRow::as_returning())
                 .get_result(c)
                 .optional())?;
-            Ok((changed, Vec::new()))
-        })
+            let Some(client) = changed.map(ClientRow::into_client).transpose()? else {
+                return Ok(Effect::none(None));
+            };
+            Ok(Effect::of(Some(client), event).changing(ChangeKind::Client, id, at))
+        };
+        if enabled {
+            self.administer(change)
+        } else {
+            self.end_families(change)
+        }
     }
 
-    /// Deletes a client and its secrets; whether there was one.
+    /// Deletes a client with its secrets and token families; whether there was one.
     pub fn delete_client(&self, id: &ClientId, event: &AuditEvent) -> Result<bool, Error> {
-        let (id, event) = (id.as_str().to_owned(), event.clone());
-        self.administer(move |conn| {
-            let deleted = on!(conn, c => diesel::delete(clients::table.filter(clients::client_id.eq(&id))).execute(c))?;
-            if deleted == 0 {
-                return Ok(Effect::none(false));
+        loop {
+            match self.delete_client_unless_crowded(id, event)? {
+                Deletion::Deleted => return Ok(true),
+                Deletion::Absent => return Ok(false),
+                Deletion::Crowded(families) => self.clear_families(families)?,
             }
+        }
+    }
+
+    fn delete_client_unless_crowded(&self, id: &ClientId, event: &AuditEvent) -> Result<Deletion, Error> {
+        let (id, event) = (id.as_str().to_owned(), event.clone());
+        self.end_families(move |conn| {
             let at = event.at.epoch();
-            Ok(Effect::of(true, event).changing(ChangeKind::Client, id, at))
+            let Some(row) = row_of(conn, &id)? else {
+                return Ok(Effect::none(Deletion::Absent));
+            };
+            let effect = if families::are_many(conn, Holder::Client(row))? {
+                on!(conn, c => diesel::update(clients::table.find(row))
+                    .set((clients::enabled.eq(false), clients::epoch.eq(clients::epoch + 1)))
+                    .execute(c))?;
+                Effect::none(Deletion::Crowded(Holder::Client(row)))
+            } else {
+                on!(conn, c => diesel::delete(clients::table.find(row)).execute(c))?;
+                Effect::of(Deletion::Deleted, event)
+            };
+            Ok(effect.changing(ChangeKind::Client, id, at))
         })
     }
 
@@ -204,6 +240,7 @@ struct ClientRow {
     #[diesel(embed)]
     metadata: MetadataRow,
     enabled: bool,
+    epoch: i64,
     created_at: i64,
     updated_at: i64,
 }
@@ -232,6 +269,9 @@ struct MetadataRow {
     token_type: String,
     claim_profile: String,
     introspect: bool,
+    refresh_ttl: Option<i64>,
+    refresh_absolute_ttl: Option<i64>,
+    refresh_retry_window: Option<i64>,
 }
 
 impl From<&ClientMetadata> for MetadataRow {
@@ -246,6 +286,9 @@ impl From<&ClientMetadata> for MetadataRow {
             token_type: metadata.token_type.to_string(),
             claim_profile: metadata.claim_profile.to_string(),
             introspect: metadata.introspect,
+            refresh_ttl: metadata.refresh_ttl.map(Seconds::get),
+            refresh_absolute_ttl: metadata.refresh_absolute_ttl.map(Seconds::get),
+            refresh_retry_window: metadata.refresh_retry_window.map(Seconds::get),
         }
     }
 }
@@ -263,6 +306,9 @@ impl ClientRow {
             scope: Scope::parse(&metadata.scope).map_err(|error| corrupt(&error))?,
             audiences: Audiences::parse(&metadata.audiences).map_err(|error| corrupt(&error))?,
             access_ttl: metadata.access_ttl.map(Seconds::new),
+            refresh_ttl: metadata.refresh_ttl.map(Seconds::new),
+            refresh_absolute_ttl: metadata.refresh_absolute_ttl.map(Seconds::new),
+            refresh_retry_window: metadata.refresh_retry_window.map(Seconds::new),
             token_type: metadata.token_type.parse().map_err(|error| corrupt(&error))?,
             claim_profile: metadata.claim_profile.parse().map_err(|error| corrupt(&error))?,
             introspect: metadata.introspect,
@@ -272,6 +318,7 @@ impl ClientRow {
             client_id: ClientId::parse(&client_id).map_err(|error| corrupt(&error))?,
             metadata,
             enabled: self.enabled,
+            epoch: self.epoch,
             created_at: NumericDate::from_epoch(self.created_at),
             updated_at: NumericDate::from_epoch(self.updated_at),
         })

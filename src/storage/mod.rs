@@ -3,27 +3,37 @@
 //! [`Store`] speaks in intentions: one method is one transaction, its outcome an enum, absence an `Option`. Schema, rows,
 //! connections and every type of diesel stay inside. This floor knows neither clock nor HTTP nor what a sealed key means.
 
+mod access_tokens;
 mod audit;
 mod changes;
 mod clients;
 mod connection;
 mod error;
+mod families;
 mod keys;
 mod migrations;
 mod postgres;
+mod refresh_tokens;
 mod schema;
 mod secrets;
 mod sqlite;
 mod store;
+mod sweep;
 mod url;
+mod users;
 mod writer;
 
+pub use access_tokens::AccessTokenState;
 pub use audit::{AuditEvent, AuditFilter};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientCreation, NewClient};
 pub use error::{Cause, Error};
+pub use families::{FamilyCreation, FamilyEnd, FamilyFilter, FamilyRevocation, NewFamily, Standing, TokenFamily};
 pub use keys::{Insertion, StoredAuthority, StoredDataKey, StoredKey};
 pub use migrations::Migration;
+pub use refresh_tokens::{RefreshTokenRecord, Rotation, RotationOutcome};
 pub use secrets::SecretAddition;
 pub use store::{PoolState, Settings, Store};
+pub use sweep::Swept;
 pub use url::{DatabaseUrl, DatabaseUrlError};
+pub use users::{NewUser, UserCreation, UserImport};

@@ -16,6 +16,65 @@ diesel::table! {
         enabled -> Bool,
         created_at -> BigInt,
         updated_at -> BigInt,
+        epoch -> BigInt,
+        refresh_ttl -> Nullable<BigInt>,
+        refresh_absolute_ttl -> Nullable<BigInt>,
+        refresh_retry_window -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> BigInt,
+        user_id -> Text,
+        username -> Text,
+        canonical -> Text,
+        password_hash -> Text,
+        enabled -> Bool,
+        epoch -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    token_families (id) {
+        id -> Text,
+        client -> BigInt,
+        client_epoch -> BigInt,
+        owner -> Nullable<BigInt>,
+        owner_epoch -> Nullable<BigInt>,
+        scope -> Text,
+        audiences -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+        revoked_reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (hash) {
+        hash -> Binary,
+        family -> Text,
+        generation -> BigInt,
+        issued_at -> BigInt,
+        expires_at -> BigInt,
+        rotated_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    revoked_access_tokens (jti) {
+        jti -> Text,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    /// Always empty; its lock is what matters.
+    family_gate (id) {
+        id -> BigInt,
     }
 }
 
@@ -92,4 +151,15 @@ diesel::table! {
 }
 
 diesel::joinable!(client_secrets -> clients (client));
-diesel::allow_tables_to_appear_in_same_query!(clients, client_secrets);
+diesel::joinable!(token_families -> clients (client));
+diesel::joinable!(token_families -> users (owner));
+diesel::joinable!(refresh_tokens -> token_families (family));
+diesel::allow_tables_to_appear_in_same_query!(
+    clients,
+    client_secrets,
+    users,
+    token_families,
+    refresh_tokens,
+    revoked_access_tokens,
+    family_gate,
+);

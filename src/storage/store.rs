@@ -162,6 +162,39 @@ impl Store {
         &self,
         intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
     ) -> Result<T, Error> {
+        self.transact(ONE_ADMINISTRATOR, intention)
+    }
+
+    /// A transaction of an administrator that ends the token families of a client or a user. Once it is answered, nobody is
+    /// given a token of those families any more.
+    pub(super) fn end_families<T: Send + 'static>(
+        &self,
+        intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.transact(&format!("{ONE_ADMINISTRATOR}; {CLOSED_GATE}"), intention)
+    }
+
+    /// A transaction that gives out the first refresh token of a family. See [`end_families`](Self::end_families).
+    pub(super) fn begin_family<T: Send + 'static>(
+        &self,
+        intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.transact(OPEN_GATE, intention)
+    }
+
+    /// A transaction of a client or a user. It changes rows of theirs alone, so it waits for nobody else and is not announced.
+    pub(super) fn act<T: Send + 'static>(
+        &self,
+        intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.transact("", intention)
+    }
+
+    fn transact<T: Send + 'static>(
+        &self,
+        first: &str,
+        intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
         let transaction = |conn: &mut Conn| {
             let effect = intention(conn)?;
             changes::insert(conn, &effect.changes)?;
@@ -170,7 +203,7 @@ impl Store {
         };
         match &self.0.writer {
             Some(writer) => writer.submit(transaction),
-            None => self.read(|conn| conn.transaction(ONE_ADMINISTRATOR, transaction)),
+            None => self.read(|conn| conn.transaction(first, transaction)),
         }
     }
 }
@@ -189,7 +222,21 @@ impl fmt::Debug for Store {
 /// It also lets a transaction read before it writes without anything changing in between. SQLite has one writer anyway.
 const ONE_ADMINISTRATOR: &str = "SELECT pg_advisory_xact_lock(7738725088465610092)";
 
-/// What an administrative transaction did.
+/// Waits until no transaction is under way that gives out a refresh token, and keeps others from beginning.
+///
+/// Whether client and user allow a rotation is read in the rotation's own statement, by its snapshot of the database. A snapshot
+/// from before the end of a family must not give out a token after it; and if each rotation locked the rows of client and user, all
+/// of a busy client's would contend for one row and the administrator might wait for ever. But a statement locks the tables that
+/// it names before it takes its snapshot, and table locks queue in order. So all of them name an empty table, which costs next to
+/// nothing: whoever holds it exclusively has waited for the earlier ones, and the later ones see what the holder committed.
+///
+/// The two modes conflict with each other and not with that of a mere reader, such as a backup.
+const CLOSED_GATE: &str = "LOCK TABLE family_gate IN EXCLUSIVE MODE";
+
+/// Names the gate in a statement, or before others in a transaction, that gives out a refresh token. Yields no row.
+pub(super) const OPEN_GATE: &str = "SELECT id FROM family_gate FOR KEY SHARE";
+
+/// What a transaction did.
 pub(super) struct Effect<T> {
     outcome: T,
     changes: Vec<changes::NewChange>,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use keywheel::oauth::ClientId;
 use keywheel::storage::Error;
 
 use crate::support::on_both;
@@ -52,5 +53,23 @@ fn nodes_that_migrate_at_once_apply_each_step_once_between_them() {
         });
         let known = database.open().migrations().unwrap().len();
         assert_eq!(applied.iter().flatten().count(), known, "{applied:?}");
+    });
+}
+
+#[test]
+fn the_version_before_goes_on_writing_while_nodes_are_replaced() {
+    on_both(|database| {
+        let store = database.store();
+        // As the version with the first migration alone writes it.
+        database.execute(
+            "INSERT INTO clients (client_id, name, grant_types, auth_methods, scope, audiences, access_ttl, token_type, \
+             claim_profile, introspect, enabled, created_at, updated_at) VALUES ('old', 'Old', 'client_credentials', \
+             'client_secret_basic', '', '', NULL, 'JWT', 'rfc9068', false, true, 1, 1)",
+        );
+        let (client, _) = store.client(&ClientId::parse("old").unwrap()).unwrap().unwrap();
+        assert_eq!(client.epoch, 0);
+        assert_eq!(client.metadata.refresh_ttl, None);
+        assert_eq!(client.metadata.refresh_absolute_ttl, None);
+        assert_eq!(client.metadata.refresh_retry_window, None);
     });
 }

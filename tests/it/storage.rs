@@ -12,10 +12,14 @@ use serde_json::json;
 use crate::support::on_both;
 
 mod clients;
+mod families;
 mod keys;
 mod outages;
 mod races;
+mod rotations;
+mod sweep;
 mod tls;
+mod users;
 
 fn at(seconds: i64) -> NumericDate {
     NumericDate::from_epoch(seconds)
@@ -44,6 +48,9 @@ fn metadata() -> ClientMetadata {
         scope: Scope::parse("write read").unwrap(),
         audiences: Audiences::parse("https://api.example urn:other").unwrap(),
         access_ttl: None,
+        refresh_ttl: None,
+        refresh_absolute_ttl: None,
+        refresh_retry_window: None,
         token_type: TokenType::Jwt,
         claim_profile: ClaimProfile::Simplejwt,
         introspect: true,

@@ -73,6 +73,9 @@ fn a_client_is_changed_disabled_and_enabled_as_of_the_event() {
             scope: Scope::empty(),
             audiences: Audiences::default(),
             access_ttl: Some(Seconds::new(60)),
+            refresh_ttl: Some(Seconds::days(1)),
+            refresh_absolute_ttl: Some(Seconds::days(2)),
+            refresh_retry_window: Some(Seconds::new(0)),
             introspect: false,
             ..metadata()
         };
@@ -86,17 +89,19 @@ fn a_client_is_changed_disabled_and_enabled_as_of_the_event() {
             .update_client(&id("billing"), &metadata(), &event("client.updated"))
             .unwrap()
             .unwrap();
-        assert_eq!(reset.metadata.access_ttl, None, "an absent life replaces a present one");
+        assert_eq!(reset.metadata, metadata(), "an absent life replaces a present one");
 
         let disabled = store
             .set_client_enabled(&id("billing"), false, &event("client.disabled"))
             .unwrap();
-        assert!(!disabled.unwrap().enabled);
+        let disabled = disabled.unwrap();
+        assert_eq!((disabled.enabled, disabled.epoch), (false, created.epoch + 1));
         assert!(!store.client(&id("billing")).unwrap().unwrap().0.enabled);
         let enabled = store
             .set_client_enabled(&id("billing"), true, &event("client.enabled"))
             .unwrap();
-        assert!(enabled.unwrap().enabled);
+        let enabled = enabled.unwrap();
+        assert_eq!((enabled.enabled, enabled.epoch), (true, created.epoch + 1));
 
         assert!(
             store

@@ -10,7 +10,7 @@ use super::{at, create, event, id, key, kid, new_client, secret};
 use crate::support::{Database, on_both};
 
 /// Calls `act` from `count` threads at the same moment.
-fn at_once<T: Send>(count: i64, act: impl Fn(i64) -> T + Sync) -> Vec<T> {
+pub(super) fn at_once<T: Send>(count: i64, act: impl Fn(i64) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(usize::try_from(count).unwrap());
     std::thread::scope(|scope| {
         let (barrier, act) = (&barrier, &act);

@@ -129,26 +129,30 @@ rm -rf "$directory"
 impl TestPostgres {
     /// A server without TLS.
     pub(crate) fn start() -> Self {
-        Self::launch(None)
+        Self::launch(None, &["fsync=off", "full_page_writes=off"])
+    }
+
+    /// A server that keeps what it acknowledged, whatever happens to it.
+    pub(crate) fn start_durable() -> Self {
+        Self::launch(None, &["fsync=on", "synchronous_commit=on"])
     }
 
     /// A server that offers TLS with a certificate for `localhost` (and not for `127.0.0.1`), signed by [`root`](Self::root).
     pub(crate) fn start_with_tls() -> Self {
-        Self::launch(Some(()))
+        Self::launch(Some(()), &["fsync=off", "full_page_writes=off"])
     }
 
-    fn launch(tls: Option<()>) -> Self {
+    fn launch(tls: Option<()>, durability: &[&str]) -> Self {
         let programs = programs();
         let directory = tempfile::tempdir().unwrap().keep();
         let mut options: Vec<String> = [
-            "fsync=off",
-            "full_page_writes=off",
             "max_connections=200",
             "shared_buffers=32MB",
             "listen_addresses=127.0.0.1",
         ]
         .map(str::to_owned)
         .into();
+        options.extend(durability.iter().map(|option| (*option).to_owned()));
         options.push(format!("unix_socket_directories={}", directory.display()));
         if tls.is_some() {
             write_certificates(&directory);
