@@ -1,3 +1,4 @@
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -47,6 +48,8 @@ pub struct SigningKey {
     jwk: Jwk,
     jwk_json: String,
     signer: Option<Signer>,
+    /// The public half, parsed once.
+    verifier: ParsedPublicKey,
     /// The protected headers in base64url, in the order of [`TokenType::ALL`].
     headers: [String; 2],
 }
@@ -75,6 +78,8 @@ impl SigningKey {
         {
             return Err(fault(OpenFault::OtherPrivateKey));
         }
+        let verifier = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, certificate.public_key().spki())
+            .map_err(|error| fault(OpenFault::SelfTest(error.to_string())))?;
         let jwk_json = serde_json::to_string(&jwk).map_err(|error| fault(OpenFault::Json(error.to_string())))?;
         let headers = TokenType::ALL.map(|typ| {
             // Neither an algorithm, a type nor a thumbprint holds a character that JSON escapes.
@@ -86,6 +91,7 @@ impl SigningKey {
             jwk,
             jwk_json,
             signer,
+            verifier,
             headers,
         };
         if key.can_sign() {
@@ -116,6 +122,20 @@ impl SigningKey {
         token.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
+    }
+
+    /// Whether this is the protected header of a token that this key may have signed.
+    pub(super) fn has_header(&self, header: &str) -> bool {
+        self.headers.iter().any(|own| own == header)
+    }
+
+    /// The claims of a token with one of this key's headers, if its signature is this key's.
+    pub(super) fn verify_jwt(&self, token: &str) -> Option<Vec<u8>> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (_, claims) = signed.split_once('.')?;
+        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
+        self.verifier.verify_sig(signed.as_bytes(), &signature).ok()?;
+        BASE64_URL_SAFE_NO_PAD.decode(claims).ok()
     }
 
     /// Signs a probe and verifies it through the published JWK, as a stranger would. A signature spoilt by a fault gives an

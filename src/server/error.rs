@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use crate::oauth::{ErrorCode, OAuthError};
+use crate::oauth::{ErrorCode, OAuthError, Seconds};
 use crate::{keys, storage};
 
 /// Why a request was not granted.
@@ -12,6 +12,9 @@ pub enum TokenError {
     /// The server's doing; the client learns only whether to come back.
     #[error(transparent)]
     Failed(#[from] Failure),
+    /// Too many attempts of this kind from there: come back after so long (RFC 6585 §4).
+    #[error("too many attempts")]
+    Throttled(Seconds),
     /// Answering needs the database, which this thread may not wait for: ask again from one that may.
     #[error("the answer is not in memory")]
     NeedsStorage,
@@ -60,6 +63,15 @@ impl From<keys::SignError> for TokenError {
     fn from(error: keys::SignError) -> Self {
         TokenError::Failed(Failure::Unavailable(
             "the token could not be signed",
+            Some(Box::new(error)),
+        ))
+    }
+}
+
+impl From<super::password::Overloaded> for TokenError {
+    fn from(error: super::password::Overloaded) -> Self {
+        TokenError::Failed(Failure::Unavailable(
+            "too many passwords are being checked",
             Some(Box::new(error)),
         ))
     }

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::{Authorization, Context, Failure, Settings, TokenError};
 use crate::keys::SigningKey;
-use crate::oauth::{AccessTokenClaims, Audiences, Client, Scope, base64url};
+use crate::oauth::{AccessTokenClaims, Audiences, Client, RefreshToken, Scope, base64url};
 
 /// A successful answer of the token endpoint (RFC 6749 §5.1). There are no null members.
 #[derive(Serialize)]
@@ -13,6 +13,16 @@ pub struct TokenResponse {
     expires_in: i64,
     #[serde(skip_serializing_if = "Scope::is_empty")]
     scope: Scope,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
+    pub(super) refresh_token: Option<RefreshToken>,
+}
+
+/// The one place where a refresh token is written out: the answer to who may have it.
+fn exposed<S: serde::Serializer>(token: &Option<RefreshToken>, serializer: S) -> Result<S::Ok, S::Error> {
+    match token {
+        Some(token) => serializer.serialize_str(token.expose()),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl std::fmt::Debug for TokenResponse {
@@ -35,15 +45,22 @@ pub(super) fn issue(
     cx: &mut Context<'_>,
 ) -> Result<TokenResponse, TokenError> {
     let lifetime = client.metadata.access_ttl.unwrap_or(settings.access_ttl);
-    let mut random = [0; 16];
-    cx.rng.fill_bytes(&mut random);
+    // Introspection reads the family off it: when that has ended, so has every access token of it.
+    let jti = match authorization.continuation.family() {
+        Some(family) => family.jti(cx.rng),
+        None => {
+            let mut random = [0; 16];
+            cx.rng.fill_bytes(&mut random);
+            base64url(&random)
+        }
+    };
     let claims = AccessTokenClaims {
         iss: settings.issuer.as_str(),
         sub: &authorization.subject,
         aud: audiences,
         exp: cx.now + lifetime,
         iat: cx.now,
-        jti: &base64url(&random),
+        jti: &jti,
         client_id: client.client_id.as_str(),
         scope: &scope,
         profile: client.metadata.claim_profile.claims(&authorization.subject),
@@ -57,5 +74,6 @@ pub(super) fn issue(
         token_type: "Bearer",
         expires_in: lifetime.get(),
         scope,
+        refresh_token: None,
     })
 }

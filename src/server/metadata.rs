@@ -1,6 +1,6 @@
-use super::{CLIENT_AUTH_METHODS, GRANTS};
+use super::{CLIENT_AUTH_METHODS, GRANTS, Settings};
 use crate::keys::SigningAlgorithm;
-use crate::oauth::{IssuerUrl, ServerMetadata};
+use crate::oauth::{GrantType, ServerMetadata};
 
 /// Discovery parsers refuse an empty list and a missing one alike, so the one response type that the announced authorization
 /// endpoint knows how to refuse is named.
@@ -15,21 +15,35 @@ pub struct Endpoints {
     pub token: &'static str,
     /// The JWK set.
     pub jwks: &'static str,
+    /// Introspection (RFC 7662).
+    pub introspection: &'static str,
+    /// Revocation (RFC 7009).
+    pub revocation: &'static str,
 }
 
 /// The document for `issuer`, read off the dispatch tables.
-pub(super) fn describe(issuer: &IssuerUrl, endpoints: Endpoints) -> ServerMetadata {
+pub(super) fn describe(settings: &Settings, endpoints: Endpoints) -> ServerMetadata {
+    let issuer = &settings.issuer;
+    let grants = GRANTS
+        .iter()
+        .map(|grant| grant.grant_type())
+        .filter(|grant| settings.serves(*grant));
+    let methods: Vec<&str> = CLIENT_AUTH_METHODS
+        .iter()
+        .map(|method| method.method().as_str())
+        .collect();
     ServerMetadata {
         issuer: issuer.as_str().to_owned(),
         authorization_endpoint: issuer.endpoint(endpoints.authorization),
         token_endpoint: issuer.endpoint(endpoints.token),
         jwks_uri: issuer.endpoint(endpoints.jwks),
         response_types_supported: AUTHORIZATION_RESPONSE_TYPES.to_vec(),
-        grant_types_supported: GRANTS.iter().map(|grant| grant.grant_type().as_str()).collect(),
-        token_endpoint_auth_methods_supported: CLIENT_AUTH_METHODS
-            .iter()
-            .map(|method| method.method().as_str())
-            .collect(),
+        grant_types_supported: grants.map(GrantType::as_str).collect(),
+        token_endpoint_auth_methods_supported: methods.clone(),
+        introspection_endpoint: issuer.endpoint(endpoints.introspection),
+        introspection_endpoint_auth_methods_supported: methods.clone(),
+        revocation_endpoint: issuer.endpoint(endpoints.revocation),
+        revocation_endpoint_auth_methods_supported: methods,
         subject_types_supported: vec!["public"],
         id_token_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
     }

@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Directory, Turn};
 use crate::oauth::{ErrorCode, GrantType, NumericDate};
-use crate::storage::Store;
+use crate::storage::{Store, Swept};
 
 /// What is counted while requests are answered. Figures that others keep are read when the metrics are rendered.
 #[derive(Debug)]
@@ -22,6 +22,9 @@ pub struct Metrics {
     cached_clients: Gauge,
     database_statements: Counter,
     database_connections: Family<ConnectionLabels, Gauge>,
+    expired_rows: Gauge,
+    oldest_expired: Gauge,
+    swept_rows: Counter,
     key_age: Family<KeyLabels, Gauge>,
     key_activation: Family<KeyLabels, Gauge>,
 }
@@ -31,6 +34,8 @@ pub struct Metrics {
 #[expect(missing_docs, reason = "each variant is named like its endpoint")]
 pub enum Endpoint {
     Token,
+    Introspection,
+    Revocation,
     Jwks,
     Metadata,
     Certificates,
@@ -41,6 +46,8 @@ impl EncodeLabelValue for Endpoint {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         let name = match self {
             Endpoint::Token => "token",
+            Endpoint::Introspection => "introspection",
+            Endpoint::Revocation => "revocation",
             Endpoint::Jwks => "jwks",
             Endpoint::Metadata => "metadata",
             Endpoint::Certificates => "certificates",
@@ -121,6 +128,21 @@ impl Metrics {
             "Pooled connections by state",
             database_connections.clone(),
         );
+        let expired_rows = Gauge::default();
+        registry.register(
+            "expired_rows",
+            "Expired rows that wait to be deleted, counted up to a limit",
+            expired_rows.clone(),
+        );
+        let oldest_expired = Gauge::default();
+        registry.register_with_unit(
+            "oldest_expired_row_age",
+            "Time since the oldest row that waits to be deleted expired",
+            Unit::Seconds,
+            oldest_expired.clone(),
+        );
+        let swept_rows = Counter::default();
+        registry.register("swept_rows", "Expired rows deleted by this node", swept_rows.clone());
         let key_age = Family::default();
         registry.register_with_unit(
             "signing_key_age",
@@ -148,6 +170,9 @@ impl Metrics {
             cached_clients,
             database_statements,
             database_connections,
+            expired_rows,
+            oldest_expired,
+            swept_rows,
             key_age,
             key_activation,
         }
@@ -175,6 +200,14 @@ impl Metrics {
 
     pub(super) fn signed(&self) {
         self.signatures.inc();
+    }
+
+    pub(super) fn swept(&self, swept: &Swept, now: NumericDate) {
+        self.swept_rows
+            .inc_by((swept.refresh_tokens + swept.families + swept.revoked_access_tokens) as u64);
+        self.expired_rows.set(swept.backlog);
+        self.oldest_expired
+            .set(swept.oldest.map_or(0, |oldest| now.since(oldest).get()));
     }
 
     pub(super) fn render(&self, turn: &Turn, directory: &Directory, store: &Store, now: NumericDate) -> String {

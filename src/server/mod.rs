@@ -4,14 +4,19 @@
 //! randomness come in with each call, in a [`Context`].
 
 pub mod admin;
+mod audit;
 mod client_auth;
 mod directory;
 mod edge;
 mod error;
+mod families;
 mod grants;
+mod introspection;
 mod issuer;
 mod metadata;
 mod metrics;
+pub mod password;
+mod revocation;
 mod rotation;
 mod token;
 mod vault;
@@ -23,7 +28,8 @@ pub use client_auth::{CLIENT_AUTH_METHODS, ClientCredentials};
 pub use directory::{Directory, RegisteredClient};
 pub use edge::{Context, Edge, Reach};
 pub use error::{Failure, TokenError};
-pub use grants::{Authorization, GRANTS, Grant};
+pub use grants::{Authorization, Beginning, Continuation, GRANTS, Grant, Limits};
+pub use introspection::{ActiveToken, Introspection};
 pub use issuer::TokenResponse;
 pub use metadata::Endpoints;
 pub use metrics::{Endpoint, Metrics, Outcome};
@@ -31,7 +37,8 @@ pub use rotation::{Turn, Wheel, WheelSettings};
 pub use token::TokenRequest;
 pub use vault::{Vault, VaultError};
 
-use crate::oauth::{IssuerUrl, NumericDate, Seconds, ServerMetadata};
+use self::password::{PasswordHasher, Throttle};
+use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata};
 use crate::storage::Store;
 
 /// What the rules need to know of the configuration.
@@ -41,10 +48,25 @@ pub struct Settings {
     pub issuer: IssuerUrl,
     /// Life of an access token whose client has no life of its own.
     pub access_ttl: Seconds,
+    /// Life of a refresh token that is not used, for clients without one of their own.
+    pub refresh_ttl: Seconds,
+    /// Life of a family of refresh tokens however much it is used, for clients without one of their own.
+    pub refresh_absolute_ttl: Seconds,
+    /// Whether users' passwords are taken at the token endpoint at all.
+    pub password_grant: bool,
+    /// Passwords that are checked at once.
+    pub password_threads: usize,
     /// How long a cached client may be served while the database is out of reach.
     pub max_staleness: Seconds,
     /// Most clients kept in memory.
     pub cached_clients: u64,
+}
+
+impl Settings {
+    /// Whether the server answers this grant.
+    pub(super) fn serves(&self, grant: GrantType) -> bool {
+        grant != GrantType::Password || self.password_grant
+    }
 }
 
 /// The token service: everything that answers a request, without the web.
@@ -55,8 +77,11 @@ pub struct Server {
     vault: Arc<Vault>,
     directory: Directory,
     wheel: Wheel,
+    passwords: PasswordHasher,
+    throttle: Throttle,
     metrics: Metrics,
     pruned_at: AtomicI64,
+    swept_at: AtomicI64,
 }
 
 impl Server {
@@ -71,6 +96,8 @@ impl Server {
         // Before anything is loaded: what changes from here on is seen at the first tick.
         let last_change = store.latest_change()?;
         let wheel = Wheel::open(&store, Arc::clone(&vault), wheel, cx)?;
+        let passwords = PasswordHasher::start(settings.password_threads, cx.rng)
+            .map_err(|error| Failure::Broken("passwords cannot be checked", Box::new(error)))?;
         let directory = Directory::new(
             store.clone(),
             settings.cached_clients,
@@ -84,8 +111,11 @@ impl Server {
             vault,
             directory,
             wheel,
+            passwords,
+            throttle: Throttle::default(),
             metrics: Metrics::new(),
             pruned_at: AtomicI64::new(cx.now.epoch()),
+            swept_at: AtomicI64::new(cx.now.epoch()),
         })
     }
 
@@ -106,7 +136,7 @@ impl Server {
 
     /// What the server tells about itself, derived from what it dispatches on (RFC 8414).
     pub fn metadata(&self, endpoints: Endpoints) -> ServerMetadata {
-        metadata::describe(&self.settings.issuer, endpoints)
+        metadata::describe(&self.settings, endpoints)
     }
 
     /// Whether requests can be answered: the database was reached lately, and there is a key to sign with.
@@ -132,6 +162,25 @@ impl Server {
             self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;
             self.pruned_at.store(cx.now.epoch(), Ordering::Relaxed);
         }
+        self.sweep(cx.now)
+    }
+
+    /// Clears away what has expired, in small batches: one now and then, one a second while there is more.
+    fn sweep(&self, now: NumericDate) -> Result<(), Failure> {
+        let swept_at = NumericDate::from_epoch(self.swept_at.load(Ordering::Relaxed));
+        if now.since(swept_at) < SWEEP_EVERY {
+            return Ok(());
+        }
+        match self.store.sweep(now, SWEEP_BATCH)? {
+            Some(swept) => {
+                self.metrics.swept(&swept, now);
+                if swept.backlog == 0 {
+                    self.swept_at.store(now.epoch(), Ordering::Relaxed);
+                }
+            }
+            // Another node is at it.
+            None => self.swept_at.store(now.epoch(), Ordering::Relaxed),
+        }
         Ok(())
     }
 
@@ -146,5 +195,9 @@ impl Server {
 const READY_STALENESS: Seconds = Seconds::new(5);
 /// How long a change stays in the feed. A node that was away for longer forgets its whole cache.
 const FEED_RETENTION: Seconds = Seconds::new(600);
+/// Time between two looks for expired rows, once there are none left.
+const SWEEP_EVERY: Seconds = Seconds::minutes(1);
+/// Most rows of a table in one statement, so that none holds up a request.
+const SWEEP_BATCH: u32 = 1_000;
 /// Time between two looks at the end of the feed.
 const PRUNE_EVERY: Seconds = Seconds::minutes(1);

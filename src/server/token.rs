@@ -1,16 +1,23 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use super::client_auth::{self, ClientCredentials};
-use super::grants::{GRANTS, Grant};
+use super::families;
+use super::grants::{GRANTS, Grant, Limits};
 use super::issuer::{self, TokenResponse};
 use super::{Context, RegisteredClient, Server, TokenError};
 use crate::oauth::{Audience, Audiences, Client, ErrorCode, OAuthError, Parameter, Parameters, Scope};
 
-/// A request to the token endpoint (RFC 6749 §3.2), without anything of HTTP but its credentials.
+/// A request to the token endpoint or one of its neighbours (RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1), without anything of
+/// HTTP but its credentials.
 #[derive(Debug, Default)]
 pub struct TokenRequest {
     /// The parameters in the body.
     pub parameters: Parameters,
     /// The value of `Authorization`.
     pub credentials: ClientCredentials,
+    /// Where the request comes from, as far as that is known.
+    pub address: Option<IpAddr>,
 }
 
 impl Server {
@@ -21,65 +28,53 @@ impl Server {
     pub fn token(&self, request: &TokenRequest, cx: &mut Context<'_>) -> Result<TokenResponse, TokenError> {
         let parameters = &request.parameters;
         let registered = self.authenticate(request, cx)?;
-        let grant = find_grant(parameters)?;
+        let grant = self.find_grant(parameters)?;
         allowed_to(&registered.client, grant)?;
-        let scope = granted_scope(&registered.client, parameters)?;
-        let audiences = self.granted_audiences(&registered.client, parameters)?;
         if grant.reach() > cx.reach {
             return Err(TokenError::NeedsStorage);
         }
-        let authorization = grant.authorize(&registered, parameters, cx)?;
+        let authorization = grant.authorize(self, &registered, request, cx)?;
+        let scope = granted_scope(&authorization.within, parameters)?;
+        let audiences = self.granted_audiences(&authorization.within, parameters)?;
         let key = self.wheel.active(cx.now)?;
-        let response = issuer::issue(
-            &self.settings,
-            &registered.client,
-            &authorization,
-            scope,
-            &audiences,
-            &key,
-            cx,
-        )?;
+        // Signed before anything is written: a signature that fails must not cost a refresh token.
+        let client = &registered.client;
+        let mut response = issuer::issue(&self.settings, client, &authorization, scope, &audiences, &key, cx)?;
+        response.refresh_token = families::conclude(self, &registered, authorization.continuation, request, cx)?;
         self.metrics.signed();
         Ok(response)
     }
 
-    fn authenticate(
+    /// The client of a request, whatever the endpoint.
+    pub(super) fn authenticate(
         &self,
         request: &TokenRequest,
         cx: &Context<'_>,
-    ) -> Result<std::sync::Arc<RegisteredClient>, TokenError> {
+    ) -> Result<Arc<RegisteredClient>, TokenError> {
         let hasher = self.vault.hasher();
         client_auth::authenticate(&request.credentials, &request.parameters, &self.directory, hasher, cx)
     }
 
-    /// RFC 8707 §2: what is asked for must be registered; who asks for nothing gets what is registered; and a client for which
-    /// nothing is registered speaks to the issuer itself.
-    fn granted_audiences(&self, client: &Client, parameters: &Parameters) -> Result<Audiences, OAuthError> {
-        let registered = &client.metadata.audiences;
-        let mut asked = Vec::new();
-        for resource in parameters.all(Parameter::Resource) {
-            asked.push(Audience::parse_resource(resource).map_err(|_not_a_resource| {
-                OAuthError::new(
-                    ErrorCode::InvalidTarget,
-                    "a resource must be an absolute URI without a fragment",
-                )
-            })?);
-        }
-        for audience in parameters.all(Parameter::Audience) {
-            asked.push(Audience::parse(audience).map_err(|_not_an_audience| {
-                OAuthError::new(
-                    ErrorCode::InvalidTarget,
-                    "an audience must be printable ASCII without spaces",
-                )
-            })?);
-        }
-        if asked.len() > MOST_AUDIENCES {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidTarget,
-                "too many resources or audiences: ask for at most 8",
-            ));
-        }
-        if asked.iter().any(|audience| !registered.contains(audience)) {
+    fn find_grant(&self, parameters: &Parameters) -> Result<&'static dyn Grant, OAuthError> {
+        let name = parameters
+            .get(Parameter::GrantType)
+            .ok_or(OAuthError::invalid_request("grant_type is missing"))?;
+        let served = |grant: &&&dyn Grant| self.settings.serves(grant.grant_type());
+        let grant = GRANTS
+            .iter()
+            .filter(served)
+            .find(|grant| grant.grant_type().as_str() == name);
+        grant.copied().ok_or(OAuthError::new(
+            ErrorCode::UnsupportedGrantType,
+            "the server does not support this grant_type",
+        ))
+    }
+
+    /// RFC 8707 §2: what is asked for must be within the grant; who asks for nothing gets all of it; and where nothing is
+    /// registered, the token is for the issuer itself.
+    fn granted_audiences(&self, within: &Limits, parameters: &Parameters) -> Result<Audiences, OAuthError> {
+        let asked = asked_audiences(parameters)?;
+        if asked.iter().any(|audience| !within.audiences.contains(audience)) {
             return Err(OAuthError::new(
                 ErrorCode::InvalidTarget,
                 "the resource or audience is not registered for this client",
@@ -88,8 +83,8 @@ impl Server {
         if !asked.is_empty() {
             return Ok(asked.into_iter().collect());
         }
-        if !registered.is_empty() {
-            return Ok(registered.clone());
+        if !within.audiences.is_empty() {
+            return Ok(within.audiences.clone());
         }
         Ok(self.wheel.issuer_as_audience().clone())
     }
@@ -98,15 +93,31 @@ impl Server {
 /// Most values of `resource` and `audience` in one request.
 const MOST_AUDIENCES: usize = 8;
 
-fn find_grant(parameters: &Parameters) -> Result<&'static dyn Grant, OAuthError> {
-    let name = parameters
-        .get(Parameter::GrantType)
-        .ok_or(OAuthError::invalid_request("grant_type is missing"))?;
-    let grant = GRANTS.iter().find(|grant| grant.grant_type().as_str() == name);
-    grant.copied().ok_or(OAuthError::new(
-        ErrorCode::UnsupportedGrantType,
-        "the server does not support this grant_type",
-    ))
+fn asked_audiences(parameters: &Parameters) -> Result<Vec<Audience>, OAuthError> {
+    let mut asked = Vec::new();
+    for resource in parameters.all(Parameter::Resource) {
+        asked.push(Audience::parse_resource(resource).map_err(|_not_a_resource| {
+            OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "a resource must be an absolute URI without a fragment",
+            )
+        })?);
+    }
+    for audience in parameters.all(Parameter::Audience) {
+        asked.push(Audience::parse(audience).map_err(|_not_an_audience| {
+            OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "an audience must be printable ASCII without spaces",
+            )
+        })?);
+    }
+    if asked.len() > MOST_AUDIENCES {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidTarget,
+            "too many resources or audiences: ask for at most 8",
+        ));
+    }
+    Ok(asked)
 }
 
 fn allowed_to(client: &Client, grant: &dyn Grant) -> Result<(), OAuthError> {
@@ -120,11 +131,10 @@ fn allowed_to(client: &Client, grant: &dyn Grant) -> Result<(), OAuthError> {
     }
 }
 
-/// RFC 6749 §3.3: all of what is asked for or nothing; who asks for nothing gets what is registered.
-fn granted_scope(client: &Client, parameters: &Parameters) -> Result<Scope, OAuthError> {
-    let registered = &client.metadata.scope;
+/// RFC 6749 §3.3: all of what is asked for or nothing; who asks for nothing gets what the grant holds.
+fn granted_scope(within: &Limits, parameters: &Parameters) -> Result<Scope, OAuthError> {
     let Some(asked) = parameters.get(Parameter::Scope) else {
-        return Ok(registered.clone());
+        return Ok(within.scope.clone());
     };
     let asked = Scope::parse(asked).map_err(|_not_a_scope| {
         OAuthError::new(
@@ -132,7 +142,7 @@ fn granted_scope(client: &Client, parameters: &Parameters) -> Result<Scope, OAut
             "the scope must be words separated by single spaces, at most 64 of them",
         )
     })?;
-    if asked.is_within(registered) {
+    if asked.is_within(&within.scope) {
         Ok(asked)
     } else {
         Err(OAuthError::new(

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::{Context, Failure};
 use crate::keys::{DataKey, MasterKey, SealError};
-use crate::oauth::SecretHasher;
+use crate::oauth::{RefreshKey, SecretHasher};
 use crate::storage::{self, Insertion, Store, StoredDataKey};
 
 /// The opened data key: it seals private keys and, through a key derived from it, hashes client secrets.
@@ -13,6 +13,8 @@ use crate::storage::{self, Insertion, Store, StoredDataKey};
 pub struct Vault {
     data_key: DataKey,
     hasher: SecretHasher,
+    refresh_key: RefreshKey,
+    refresh_hasher: SecretHasher,
 }
 
 impl Vault {
@@ -32,7 +34,14 @@ impl Vault {
         }
         let data_key = DataKey::from_wrapped(master_key, &stored.wrapped)?;
         let hasher = SecretHasher::new(&*data_key.derive("client secrets")?);
-        Ok(Vault { data_key, hasher })
+        let refresh_key = RefreshKey::new(&*data_key.derive("refresh tokens")?);
+        let refresh_hasher = SecretHasher::new(&*data_key.derive("refresh token hashes")?);
+        Ok(Vault {
+            data_key,
+            hasher,
+            refresh_key,
+            refresh_hasher,
+        })
     }
 
     fn create(store: &Store, master_key: &MasterKey, cx: &mut Context<'_>) -> Result<StoredDataKey, VaultError> {
@@ -50,6 +59,16 @@ impl Vault {
     /// The key that private keys are sealed under.
     pub fn data_key(&self) -> &DataKey {
         &self.data_key
+    }
+
+    /// Derives refresh tokens.
+    pub(super) fn refresh_key(&self) -> &RefreshKey {
+        &self.refresh_key
+    }
+
+    /// Hashes refresh tokens.
+    pub(super) fn refresh_hasher(&self) -> &SecretHasher {
+        &self.refresh_hasher
     }
 
     /// Hashes client secrets.

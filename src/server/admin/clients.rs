@@ -40,6 +40,9 @@ pub struct ClientChange {
     pub audiences: Option<Audiences>,
     /// `Some(None)` returns to the server's own life.
     pub access_ttl: Option<Option<Seconds>>,
+    pub refresh_ttl: Option<Seconds>,
+    pub refresh_absolute_ttl: Option<Seconds>,
+    pub refresh_retry_window: Option<Seconds>,
     pub token_type: Option<TokenType>,
     pub claim_profile: Option<ClaimProfile>,
     pub introspect: Option<bool>,
@@ -147,6 +150,9 @@ impl<'a> ClientAdmin<'a> {
             scope: change.scope.unwrap_or(old.scope),
             audiences: change.audiences.unwrap_or(old.audiences),
             access_ttl: change.access_ttl.unwrap_or(old.access_ttl),
+            refresh_ttl: change.refresh_ttl.or(old.refresh_ttl),
+            refresh_absolute_ttl: change.refresh_absolute_ttl.or(old.refresh_absolute_ttl),
+            refresh_retry_window: change.refresh_retry_window.or(old.refresh_retry_window),
             token_type: change.token_type.unwrap_or(old.token_type),
             claim_profile: change.claim_profile.unwrap_or(old.claim_profile),
             introspect: change.introspect.unwrap_or(old.introspect),
@@ -265,6 +271,26 @@ fn check(metadata: &ClientMetadata) -> Result<(), ClientError> {
     if !metadata.access_ttl.is_none_or(life_fits) {
         return Err(ClientError::Metadata("an access token lives from 10s to 1d"));
     }
+    let grants = &metadata.grant_types;
+    if grants.contains(&GrantType::RefreshToken) && !grants.contains(&GrantType::Password) {
+        return Err(ClientError::Metadata(
+            "refresh_token alone gets no first token: register password beside it",
+        ));
+    }
+    let refresh_lives = [metadata.refresh_ttl, metadata.refresh_absolute_ttl];
+    if refresh_lives
+        .into_iter()
+        .flatten()
+        .any(|life| !(Seconds::minutes(1)..=Seconds::days(366)).contains(&life))
+    {
+        return Err(ClientError::Metadata("a refresh token lives from 1m to 366d"));
+    }
+    if metadata
+        .refresh_retry_window
+        .is_some_and(|window| window > Seconds::minutes(1))
+    {
+        return Err(ClientError::Metadata("a refresh can be repeated for at most 60s"));
+    }
     Ok(())
 }
 
@@ -296,6 +322,9 @@ fn facts(metadata: &ClientMetadata) -> serde_json::Value {
         "scope": metadata.scope,
         "audiences": metadata.audiences.to_string(),
         "access_ttl": metadata.access_ttl,
+        "refresh_ttl": metadata.refresh_ttl,
+        "refresh_absolute_ttl": metadata.refresh_absolute_ttl,
+        "refresh_retry_window": metadata.refresh_retry_window,
         "token_type": metadata.token_type,
         "claim_profile": metadata.claim_profile,
         "introspect": metadata.introspect,

@@ -2,6 +2,9 @@
 
 mod clients;
 mod keys;
+pub mod user_import;
+mod users;
 
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
 pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
+pub use users::{UserAdmin, UserError};

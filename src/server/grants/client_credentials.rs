@@ -1,6 +1,6 @@
-use super::{Authorization, Grant};
-use crate::oauth::{GrantType, Parameters};
-use crate::server::{Context, Reach, RegisteredClient, TokenError};
+use super::{Authorization, Continuation, Grant, Limits};
+use crate::oauth::GrantType;
+use crate::server::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
 
 /// The client acts for itself (RFC 6749 §4.4): authenticating was all there was to prove.
 pub(super) struct ClientCredentialsGrant;
@@ -14,15 +14,19 @@ impl Grant for ClientCredentialsGrant {
         Reach::Memory
     }
 
-    /// The subject is the client (RFC 9068 §2.2). Parameters of other grants have no meaning here (RFC 6749 §3.2).
+    /// The subject is the client (RFC 9068 §2.2), and there is no refresh token (RFC 6749 §4.4.3). Parameters of other grants
+    /// have no meaning here (RFC 6749 §3.2).
     fn authorize(
         &self,
+        _: &Server,
         client: &RegisteredClient,
-        _: &Parameters,
+        _: &TokenRequest,
         _: &mut Context<'_>,
     ) -> Result<Authorization, TokenError> {
         Ok(Authorization {
             subject: client.client.client_id.as_str().to_owned(),
+            within: Limits::of(&client.client),
+            continuation: Continuation::None,
         })
     }
 }

@@ -2,13 +2,18 @@
 //! token endpoint, so no grant can forget it.
 
 mod client_credentials;
+mod password;
+mod refresh_token;
 
 use self::client_credentials::ClientCredentialsGrant;
-use super::{Context, Reach, RegisteredClient, TokenError};
-use crate::oauth::{GrantType, Parameters};
+use self::password::PasswordGrant;
+use self::refresh_token::RefreshTokenGrant;
+use super::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
+use crate::oauth::{Audiences, Client, GrantType, Scope, User};
+use crate::storage::RefreshTokenRecord;
 
-/// Every grant that the server answers: dispatch and metadata both read this table.
-pub static GRANTS: &[&dyn Grant] = &[&ClientCredentialsGrant];
+/// Every grant that the server knows: dispatch and metadata both read this table.
+pub static GRANTS: &[&dyn Grant] = &[&ClientCredentialsGrant, &PasswordGrant, &RefreshTokenGrant];
 
 /// A way to obtain a token (RFC 6749 §1.3).
 pub trait Grant: Sync {
@@ -21,15 +26,74 @@ pub trait Grant: Sync {
     /// Decides, for a client that is authenticated and registered for this grant.
     fn authorize(
         &self,
+        server: &Server,
         client: &RegisteredClient,
-        parameters: &Parameters,
+        request: &TokenRequest,
         cx: &mut Context<'_>,
     ) -> Result<Authorization, TokenError>;
 }
 
 /// What a grant decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Authorization {
     /// Whom the token speaks of: the claim `sub`.
     pub subject: String,
+    /// What may be asked for, and is granted to who asks for nothing.
+    pub within: Limits,
+    /// What follows the signature.
+    pub continuation: Continuation,
+}
+
+/// The bounds of what a request may ask for.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Scope.
+    pub scope: Scope,
+    /// Audiences; empty means the issuer.
+    pub audiences: Audiences,
+}
+
+impl Limits {
+    /// What is registered for the client.
+    pub(super) fn of(client: &Client) -> Self {
+        Limits {
+            scope: client.metadata.scope.clone(),
+            audiences: client.metadata.audiences.clone(),
+        }
+    }
+}
+
+/// What becomes of refresh tokens once the access token is signed.
+#[derive(Debug)]
+pub enum Continuation {
+    /// There is none.
+    None,
+    /// A family begins, for a user.
+    Begin(Box<Beginning>),
+    /// The presented token is exchanged for its successor.
+    Rotate(Box<RefreshTokenRecord>),
+    /// The presented token was exchanged a moment ago, and its successor is unused: the answer got lost, it is given again.
+    Repeat(Box<RefreshTokenRecord>),
+}
+
+/// A family of refresh tokens about to begin.
+#[derive(Debug)]
+pub struct Beginning {
+    /// The family's identifier, which the access token's `jti` names.
+    pub family: crate::oauth::FamilyId,
+    /// Who signed in.
+    pub user: User,
+    /// What every token of the family may ask for.
+    pub within: Limits,
+}
+
+impl Continuation {
+    /// The family that the access token belongs to.
+    pub(super) fn family(&self) -> Option<&crate::oauth::FamilyId> {
+        match self {
+            Continuation::None => None,
+            Continuation::Begin(beginning) => Some(&beginning.family),
+            Continuation::Rotate(record) | Continuation::Repeat(record) => Some(&record.family.id),
+        }
+    }
 }

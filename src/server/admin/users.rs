@@ -1,0 +1,207 @@
+use serde_json::json;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::user_import::ImportedUser;
+use crate::oauth::{NumericDate, User, UserId, UserIdError, Username, UsernameError};
+use crate::server::Context;
+use crate::server::password::{PasswordHash, PasswordHashError};
+use crate::storage::{self, AuditEvent, NewUser, Store, UserCreation, UserImport};
+
+/// Makes users, changes them, and takes them over from elsewhere. Every act leaves an audit event in its transaction.
+#[derive(Debug)]
+pub struct UserAdmin<'a> {
+    store: &'a Store,
+    /// Who acts, for the audit trail.
+    actor: &'a str,
+}
+
+/// Why an act on a user was refused.
+#[derive(Debug, Error)]
+pub enum UserError {
+    /// The name is taken.
+    #[error("a user with the name \"{0}\" exists already: choose another, or use \"user set-password\"")]
+    Exists(String),
+    /// No such user.
+    #[error("there is no user \"{0}\": \"user list\" shows those that exist")]
+    Unknown(String),
+    /// Not a name.
+    #[error(transparent)]
+    Username(#[from] UsernameError),
+    /// Not an identifier.
+    #[error(transparent)]
+    Id(#[from] UserIdError),
+    /// Not a password.
+    #[error("a password has 8 to 1024 bytes and no NUL")]
+    Password,
+    /// Could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] PasswordHashError),
+    /// Names or identifiers of an import that exist already. Nothing was imported.
+    #[error("nothing was imported, because these exist already: {}", .0.join(", "))]
+    Clash(Vec<String>),
+    /// The database did not answer.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+}
+
+impl<'a> UserAdmin<'a> {
+    /// Acts in the name of `actor`.
+    pub fn new(store: &'a Store, actor: &'a str) -> Self {
+        UserAdmin { store, actor }
+    }
+
+    /// Makes a user.
+    pub fn create(&self, name: &str, password: &Zeroizing<String>, cx: &mut Context<'_>) -> Result<User, UserError> {
+        let username = Username::parse(name)?;
+        let password_hash = hashed(password, cx)?;
+        let user_id = UserId::generate(cx.rng);
+        let event = self.event("user.created", &user_id, cx.now, json!({"username": username.as_str()}));
+        let new = NewUser {
+            user_id,
+            username,
+            password_hash,
+            enabled: true,
+            created_at: cx.now,
+        };
+        match self.store.create_user(&new, &event)? {
+            UserCreation::Created(user) => Ok(user),
+            UserCreation::Exists => Err(UserError::Exists(name.to_owned())),
+        }
+    }
+
+    /// The user of a name or an identifier.
+    pub fn show(&self, name_or_id: &str) -> Result<User, UserError> {
+        let by_id = match UserId::parse(name_or_id) {
+            Ok(id) => self.store.user(&id)?,
+            Err(_) => None,
+        };
+        let by_name = || -> Result<Option<User>, UserError> {
+            Ok(self
+                .store
+                .user_by_name(&Username::parse(name_or_id)?)?
+                .map(|(user, _)| user))
+        };
+        let found = match by_id {
+            Some(user) => Some(user),
+            None => by_name()?,
+        };
+        found.ok_or_else(|| UserError::Unknown(name_or_id.to_owned()))
+    }
+
+    /// All users in the order of their names.
+    pub fn list(&self) -> Result<Vec<User>, UserError> {
+        let mut users: Vec<User> = Vec::new();
+        loop {
+            let page = self.store.users(users.last().map(|user| &user.username), PAGE)?;
+            let is_last = page.len() < PAGE as usize;
+            users.extend(page);
+            if is_last {
+                return Ok(users);
+            }
+        }
+    }
+
+    /// Enables or disables a user. Disabling ends everything the user has signed in to.
+    pub fn set_enabled(&self, user: &User, enabled: bool, now: NumericDate) -> Result<(), UserError> {
+        let event = self.event(
+            if enabled { "user.enabled" } else { "user.disabled" },
+            &user.user_id,
+            now,
+            json!({}),
+        );
+        self.known(
+            user,
+            self.store.set_user_enabled(&user.user_id, enabled, &event)?.is_some(),
+        )
+    }
+
+    /// Sets a password, which ends everything the user has signed in to.
+    pub fn set_password(
+        &self,
+        user: &User,
+        password: &Zeroizing<String>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), UserError> {
+        let hash = hashed(password, cx)?;
+        let event = self.event("user.password_set", &user.user_id, cx.now, json!({}));
+        self.known(user, self.store.set_password(&user.user_id, &hash, &event)?.is_some())
+    }
+
+    /// Removes a user for good.
+    pub fn delete(&self, user: &User, now: NumericDate) -> Result<(), UserError> {
+        let event = self.event(
+            "user.deleted",
+            &user.user_id,
+            now,
+            json!({"username": user.username.as_str()}),
+        );
+        self.known(user, self.store.delete_user(&user.user_id, &event)?)
+    }
+
+    /// Takes users over from elsewhere, all or none of them.
+    pub fn import(&self, users: Vec<ImportedUser>, cx: &mut Context<'_>) -> Result<usize, UserError> {
+        let mut new = Vec::with_capacity(users.len());
+        for user in users {
+            let user_id = match user.id {
+                Some(id) => UserId::parse(&id)?,
+                None => UserId::generate(cx.rng),
+            };
+            new.push(NewUser {
+                user_id,
+                username: Username::parse(&user.username)?,
+                password_hash: user.password_hash.as_str().to_owned(),
+                enabled: user.enabled,
+                created_at: cx.now,
+            });
+        }
+        let event = AuditEvent {
+            at: cx.now,
+            event: "user.imported".to_owned(),
+            actor: self.actor.to_owned(),
+            client_id: None,
+            kid: None,
+            detail: json!({"users": new.len()}),
+        };
+        match self.store.import_users(&new, &event)? {
+            UserImport::Imported(count) => Ok(count),
+            UserImport::Exists(names) => Err(UserError::Clash(names)),
+        }
+    }
+
+    fn known(&self, user: &User, found: bool) -> Result<(), UserError> {
+        if found {
+            Ok(())
+        } else {
+            Err(UserError::Unknown(user.username.to_string()))
+        }
+    }
+
+    fn event(&self, event: &str, user: &UserId, at: NumericDate, mut detail: serde_json::Value) -> AuditEvent {
+        if let Some(members) = detail.as_object_mut() {
+            members.insert("user_id".to_owned(), user.as_str().into());
+        }
+        AuditEvent {
+            at,
+            event: event.to_owned(),
+            actor: self.actor.to_owned(),
+            client_id: None,
+            kid: None,
+            detail,
+        }
+    }
+}
+
+/// Users per query.
+const PAGE: u32 = 500;
+/// Shortest password that is accepted (NIST SP 800-63B §5.1.1.1).
+const SHORTEST_PASSWORD: usize = 8;
+/// Longest password that is accepted, in bytes.
+const LONGEST_PASSWORD: usize = 1_024;
+
+fn hashed(password: &str, cx: &mut Context<'_>) -> Result<String, UserError> {
+    if !(SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&password.len()) || password.contains('\0') {
+        return Err(UserError::Password);
+    }
+    Ok(PasswordHash::create(password, cx.rng)?.as_str().to_owned())
+}

@@ -1,0 +1,182 @@
+//! Families of refresh tokens: how one begins, goes on and ends.
+//!
+//! A family has one live token. Its successor is derived from the family and the generation, so whoever lost an answer can be
+//! given the very same successor again, and nothing forks.
+
+use tracing::warn;
+
+use super::grants::{Beginning, Continuation};
+use super::{Context, RegisteredClient, Server, TokenError, TokenRequest, audit};
+use crate::oauth::{ErrorCode, NumericDate, OAuthError, Parameter, RefreshToken, Seconds};
+use crate::storage::{self, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome};
+
+/// How a presented refresh token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has no successor: it is exchanged.
+    Newest,
+    /// It has one, just made and not used yet: the client did not get it, and is given it again.
+    AnswerLost,
+}
+
+/// Finds what a presented refresh token is, and judges it. What was exchanged before and comes again is a theft or a defect:
+/// then the whole family ends (RFC 9700 §4.14.2).
+pub(super) fn look_up(
+    server: &Server,
+    presented: &str,
+    client: &RegisteredClient,
+    request: &TokenRequest,
+    cx: &Context<'_>,
+) -> Result<(Box<RefreshTokenRecord>, Standing), TokenError> {
+    let hash = server.vault.refresh_hasher().hash(presented);
+    let record = server
+        .store
+        .refresh_token(&hash)?
+        .ok_or(refused("unknown refresh token"))?;
+    if record.family.client_row != client.client.row {
+        // The family is not touched: whoever holds a stolen token must not be able to end it through another client.
+        server
+            .store
+            .record(&audit::refresh_cross_client(&client.client, &record, request, cx.now))?;
+        return Err(refused("the refresh token belongs to another client").into());
+    }
+    if record.family.end(cx.now).is_some() || record.expires_at <= cx.now {
+        return Err(refused("the family has ended or expired").into());
+    }
+    let standing = judge(&record, retry_window(client), cx.now);
+    match standing {
+        Judgement::Stands(standing) => Ok((Box::new(record), standing)),
+        Judgement::TooEager => Err(refused("the refresh token was exchanged a moment ago").into()),
+        Judgement::Reused => {
+            let event = audit::refresh_reuse(&client.client, &record, request, cx.now);
+            server.store.revoke_family(&record.family.id, cx.now, "reuse", &event)?;
+            warn!(event = "refresh.reuse", family = %record.family.id, client = %client.client.client_id, "ended a family");
+            Err(refused("the refresh token was used before").into())
+        }
+    }
+}
+
+enum Judgement {
+    Stands(Standing),
+    /// Strict clients: a parallel request was first. Nothing ends.
+    TooEager,
+    Reused,
+}
+
+/// Pure: what a living family's token is, by its row, its successor's and the time.
+fn judge(record: &RefreshTokenRecord, window: Seconds, now: NumericDate) -> Judgement {
+    let Some(rotated_at) = record.rotated_at else {
+        return Judgement::Stands(Standing::Newest);
+    };
+    let age = now.since(rotated_at);
+    let unused = record.successor_rotated == Some(false);
+    if unused && window > Seconds::new(0) && age <= window {
+        Judgement::Stands(Standing::AnswerLost)
+    } else if window == Seconds::new(0) && age <= PARALLEL {
+        Judgement::TooEager
+    } else {
+        Judgement::Reused
+    }
+}
+
+/// How long parallel requests of a strict client are taken for what they are.
+const PARALLEL: Seconds = Seconds::new(5);
+/// The retry window of a client without one of its own.
+const RETRY_WINDOW: Seconds = Seconds::new(10);
+
+fn retry_window(client: &RegisteredClient) -> Seconds {
+    client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW)
+}
+
+fn refused(reason: &'static str) -> OAuthError {
+    OAuthError {
+        code: ErrorCode::InvalidGrant,
+        description: Some("the refresh token is not valid"),
+        reason,
+    }
+}
+
+/// Writes what the signed access token makes true, and returns the refresh token to be answered.
+pub(super) fn conclude(
+    server: &Server,
+    client: &RegisteredClient,
+    continuation: Continuation,
+    request: &TokenRequest,
+    cx: &Context<'_>,
+) -> Result<Option<RefreshToken>, TokenError> {
+    match continuation {
+        Continuation::None => Ok(None),
+        Continuation::Begin(beginning) => begin(server, client, *beginning, request, cx).map(Some),
+        Continuation::Repeat(record) => Ok(Some(successor(server, &record))),
+        Continuation::Rotate(record) => rotate(server, client, &record, request, cx).map(Some),
+    }
+}
+
+fn begin(
+    server: &Server,
+    client: &RegisteredClient,
+    beginning: Beginning,
+    request: &TokenRequest,
+    cx: &Context<'_>,
+) -> Result<RefreshToken, TokenError> {
+    let Beginning { family, user, within } = beginning;
+    let metadata = &client.client.metadata;
+    let expires_at = cx.now
+        + metadata
+            .refresh_absolute_ttl
+            .unwrap_or(server.settings.refresh_absolute_ttl);
+    let idle = (cx.now + metadata.refresh_ttl.unwrap_or(server.settings.refresh_ttl)).min(expires_at);
+    let token = RefreshToken::derive(server.vault.refresh_key(), &family, 0);
+    let event = audit::login(&client.client, &user, request, cx.now);
+    let new = NewFamily {
+        id: family,
+        client: storage::Standing::from(&client.client),
+        user: Some(storage::Standing::from(&user)),
+        scope: within.scope,
+        audiences: within.audiences,
+        created_at: cx.now,
+        expires_at,
+    };
+    let hash = server.vault.refresh_hasher().hash(token.expose());
+    match server.store.open_family(&new, &hash, idle, &event)? {
+        FamilyCreation::Opened => Ok(token),
+        FamilyCreation::Gone => Err(refused("the client or the user was disabled meanwhile").into()),
+    }
+}
+
+fn rotate(
+    server: &Server,
+    client: &RegisteredClient,
+    record: &RefreshTokenRecord,
+    request: &TokenRequest,
+    cx: &Context<'_>,
+) -> Result<RefreshToken, TokenError> {
+    let token = successor(server, record);
+    let metadata = &client.client.metadata;
+    let idle = cx.now + metadata.refresh_ttl.unwrap_or(server.settings.refresh_ttl);
+    let rotation = Rotation {
+        hash: server.vault.refresh_hasher().hash(presented(request)),
+        successor_hash: server.vault.refresh_hasher().hash(token.expose()),
+        at: cx.now,
+        successor_expires_at: idle,
+    };
+    match server
+        .store
+        .rotate(&rotation, &audit::refreshed(&client.client, record, request, cx.now))?
+    {
+        RotationOutcome::Rotated => Ok(token),
+        // Somebody was first between our look and our write: a parallel request of the same client, most likely.
+        RotationOutcome::Replayed if retry_window(client) > Seconds::new(0) => Ok(token),
+        RotationOutcome::Replayed => Err(refused("the refresh token was exchanged a moment ago").into()),
+        RotationOutcome::Ended => Err(refused("the family ended meanwhile").into()),
+    }
+}
+
+/// The token that was looked up a moment ago.
+fn presented(request: &TokenRequest) -> &str {
+    request.parameters.get(Parameter::RefreshToken).unwrap_or_default()
+}
+
+fn successor(server: &Server, record: &RefreshTokenRecord) -> RefreshToken {
+    RefreshToken::derive(server.vault.refresh_key(), &record.family.id, record.generation + 1)
+}

@@ -1,0 +1,56 @@
+use super::{Authorization, Continuation, Grant, Limits};
+use crate::oauth::{Audience, ErrorCode, GrantType, OAuthError, Parameter};
+use crate::server::families::{self, Standing};
+use crate::server::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
+
+/// A refresh token is exchanged for its successor and a new access token (RFC 6749 §6).
+pub(super) struct RefreshTokenGrant;
+
+impl Grant for RefreshTokenGrant {
+    fn grant_type(&self) -> GrantType {
+        GrantType::RefreshToken
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Storage
+    }
+
+    fn authorize(
+        &self,
+        server: &Server,
+        client: &RegisteredClient,
+        request: &TokenRequest,
+        cx: &mut Context<'_>,
+    ) -> Result<Authorization, TokenError> {
+        let presented = request.parameters.get(Parameter::RefreshToken);
+        let presented = presented.ok_or(OAuthError::invalid_request("refresh_token is missing"))?;
+        let (record, standing) = families::look_up(server, presented, client, request, cx)?;
+        let metadata = &client.client.metadata;
+        if !record.family.scope.is_within(&metadata.scope) {
+            let description = "the scope of this grant is no longer registered for this client";
+            return Err(OAuthError::new(ErrorCode::InvalidScope, description).into());
+        }
+        let registered = |audience: &Audience| metadata.audiences.contains(audience);
+        if !record.family.audiences.iter().all(registered) {
+            let description = "an audience of this grant is no longer registered for this client";
+            return Err(OAuthError::new(ErrorCode::InvalidTarget, description).into());
+        }
+        let within = Limits {
+            scope: record.family.scope.clone(),
+            audiences: record.family.audiences.clone(),
+        };
+        let subject = match &record.family.user_id {
+            Some(user) => user.as_str().to_owned(),
+            None => client.client.client_id.as_str().to_owned(),
+        };
+        let continuation = match standing {
+            Standing::Newest => Continuation::Rotate(record),
+            Standing::AnswerLost => Continuation::Repeat(record),
+        };
+        Ok(Authorization {
+            subject,
+            within,
+            continuation,
+        })
+    }
+}

@@ -1,0 +1,205 @@
+use serde::Serialize;
+
+use super::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
+use crate::oauth::{
+    Audiences, ClientId, ErrorCode, FamilyId, IssuedClaims, NumericDate, OAuthError, Parameter, RefreshToken, Scope,
+    UserId,
+};
+use crate::storage::RefreshTokenRecord;
+
+/// What introspection tells (RFC 7662 §2.2): of a token that is not active, nothing but that.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Introspection {
+    /// `{"active":false}`
+    Inactive {
+        /// Always false.
+        active: bool,
+    },
+    /// Everything that the caller may know.
+    Active(Box<ActiveToken>),
+}
+
+/// A token that is active, and what may be known about it.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each member is defined in RFC 7662 §2.2")]
+pub struct ActiveToken {
+    pub active: bool,
+    pub iss: String,
+    pub sub: String,
+    pub client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(skip_serializing_if = "Audiences::is_empty")]
+    pub aud: Audiences,
+    #[serde(skip_serializing_if = "Scope::is_empty")]
+    pub scope: Scope,
+    pub token_type: &'static str,
+    pub exp: NumericDate,
+    pub iat: NumericDate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+}
+
+/// What a presented string turned out to be.
+struct Found {
+    /// The caller's own token, dead or alive.
+    own: bool,
+    active: Option<ActiveToken>,
+}
+
+impl Found {
+    const NOTHING: Found = Found {
+        own: false,
+        active: None,
+    };
+}
+
+impl Server {
+    /// Answers an introspection request. A client with the right asks about any token for its audiences (all, when none is
+    /// registered for it); every other client about its own tokens.
+    pub fn introspect(&self, request: &TokenRequest, cx: &mut Context<'_>) -> Result<Introspection, TokenError> {
+        let caller = self.authenticate(request, cx)?;
+        let token = request
+            .parameters
+            .get(Parameter::Token)
+            .ok_or(OAuthError::invalid_request("token is missing"))?;
+        if cx.reach < Reach::Storage {
+            return Err(TokenError::NeedsStorage);
+        }
+        let Found { own, active } = if RefreshToken::is_shaped_like(token) {
+            self.find_refresh_token(token, &caller, cx)?
+        } else {
+            self.find_access_token(token, &caller, cx)?
+        };
+        match active {
+            Some(active) => Ok(Introspection::Active(Box::new(active))),
+            None if own || caller.client.metadata.introspect => Ok(Introspection::Inactive { active: false }),
+            // Said of others' tokens and of no tokens alike, so nobody learns which of them a string is.
+            None => Err(OAuthError::new(
+                ErrorCode::InsufficientScope,
+                "this client may ask about its own tokens only: register it with --introspect",
+            )
+            .into()),
+        }
+    }
+
+    fn find_access_token(&self, token: &str, caller: &RegisteredClient, cx: &Context<'_>) -> Result<Found, TokenError> {
+        let Some(claims) = self.verified(token, cx.now) else {
+            return Ok(Found::NOTHING);
+        };
+        let own = claims.client_id == caller.client.client_id.as_str();
+        let known = claims.exp > cx.now && may_know(caller, &claims);
+        let active = if known { self.active_token(claims, cx)? } else { None };
+        Ok(Found { own, active })
+    }
+
+    fn active_token(&self, claims: IssuedClaims, cx: &Context<'_>) -> Result<Option<ActiveToken>, TokenError> {
+        let Ok(client_id) = ClientId::parse(&claims.client_id) else {
+            return Ok(None);
+        };
+        // A client that was deleted and registered anew is another client.
+        let client = self.directory.client(&client_id, cx)?;
+        let lives = |client: &RegisteredClient| client.client.enabled && client.client.created_at <= claims.iat;
+        if !client.as_deref().is_some_and(lives) {
+            return Ok(None);
+        }
+        let state = self
+            .store
+            .access_token_state(&claims.jti, FamilyId::of_jti(&claims.jti).as_ref())?;
+        if state.revoked || state.family_ended {
+            return Ok(None);
+        }
+        let mut username = None;
+        if claims.sub != claims.client_id {
+            let Some(user) = self.living_user(&claims.sub)? else {
+                return Ok(None);
+            };
+            username = Some(user);
+        }
+        Ok(Some(ActiveToken {
+            active: true,
+            iss: self.settings.issuer.as_str().to_owned(),
+            sub: claims.sub,
+            client_id: claims.client_id,
+            username,
+            aud: claims.aud,
+            scope: claims.scope,
+            token_type: "Bearer",
+            exp: claims.exp,
+            iat: claims.iat,
+            jti: Some(claims.jti),
+        }))
+    }
+
+    /// A refresh token concerns its own client alone: to a resource server it is not active.
+    fn find_refresh_token(
+        &self,
+        token: &str,
+        caller: &RegisteredClient,
+        cx: &Context<'_>,
+    ) -> Result<Found, TokenError> {
+        let record = self.store.refresh_token(&self.vault.refresh_hasher().hash(token))?;
+        let own = |record: &RefreshTokenRecord| record.family.client_row == caller.client.row;
+        let Some(record) = record.filter(own) else {
+            return Ok(Found::NOTHING);
+        };
+        let dead = record.family.end(cx.now).is_some() || record.expires_at <= cx.now;
+        if dead || record.rotated_at.is_some() {
+            return Ok(Found {
+                own: true,
+                active: None,
+            });
+        }
+        let client_id = caller.client.client_id.as_str().to_owned();
+        let (sub, username) = match &record.family.user_id {
+            Some(user) => (user.as_str().to_owned(), self.living_user(user.as_str())?),
+            None => (client_id.clone(), None),
+        };
+        let active = ActiveToken {
+            active: true,
+            iss: self.settings.issuer.as_str().to_owned(),
+            sub,
+            client_id,
+            username,
+            aud: record.family.audiences,
+            scope: record.family.scope,
+            token_type: "refresh_token",
+            exp: record.expires_at,
+            iat: record.issued_at,
+            jti: None,
+        };
+        Ok(Found {
+            own: true,
+            active: Some(active),
+        })
+    }
+
+    /// The claims of an access token that this server signed with a key that is still published.
+    pub(super) fn verified(&self, token: &str, now: NumericDate) -> Option<IssuedClaims> {
+        let payload = self.wheel.turn(now).ring().verify_jwt(token, now)?;
+        serde_json::from_slice(&payload).ok()
+    }
+
+    fn living_user(&self, sub: &str) -> Result<Option<String>, TokenError> {
+        let Ok(id) = UserId::parse(sub) else { return Ok(None) };
+        let user = self.store.user(&id)?;
+        Ok(user.filter(|user| user.enabled).map(|user| user.username.to_string()))
+    }
+}
+
+/// Whether the caller may know what the token says: it is its client, or has the right and is among those it is meant for.
+fn may_know(caller: &RegisteredClient, claims: &IssuedClaims) -> bool {
+    let (client, metadata) = (&caller.client, &caller.client.metadata);
+    if claims.client_id == client.client_id.as_str() {
+        return true;
+    }
+    let meant_for = |audiences: &Audiences| {
+        audiences.is_empty()
+            || claims
+                .aud
+                .iter()
+                .any(|aud| audiences.contains(aud) || aud.as_str() == client.client_id.as_str())
+    };
+    metadata.introspect && meant_for(&metadata.audiences)
+}

@@ -1,0 +1,206 @@
+use std::fmt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use argon2::Block;
+use rand::CryptoRng;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::hash::new_salt;
+use super::{PasswordHash, PasswordHashError};
+
+/// The bulkhead around password hashes: a few threads, each with its own 19 MiB, and a short queue. More threads than
+/// processors would make no hash faster, and every one of them would take memory.
+pub struct PasswordHasher {
+    queue: Option<SyncSender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+    /// What an unknown user's password is compared with, at the same cost.
+    dummy: PasswordHash,
+}
+
+/// What came of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The password is the user's.
+    Right {
+        /// Whether its hash should be replaced by one of today's.
+        upgrade: bool,
+    },
+    /// It is not, or there is no such user.
+    Wrong,
+}
+
+/// More passwords wait than can be checked in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the queue of passwords is full")]
+pub struct Overloaded;
+
+/// A piece of work with a thread's memory, and until when somebody waits for it.
+struct Job {
+    work: Box<dyn Work>,
+    until: Instant,
+}
+
+/// What a thread is asked to do, with the memory that it keeps.
+trait Work: FnOnce(&mut Vec<Block>) + Send {}
+
+impl<F: FnOnce(&mut Vec<Block>) + Send> Work for F {}
+
+/// Passwords that wait.
+const QUEUE: usize = 64;
+/// Longest wait, its own hash included.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Longest password that is looked at, in bytes; a longer one is wrong, at the usual cost.
+const LONGEST: usize = 1_024;
+
+impl PasswordHasher {
+    /// Starts so many threads.
+    pub fn start(threads: usize, rng: &mut dyn CryptoRng) -> Result<Self, PasswordHashError> {
+        let (queue, jobs) = sync_channel(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let spawn = |number| {
+            let jobs = Arc::clone(&jobs);
+            std::thread::Builder::new()
+                .name(format!("password-{number}"))
+                .spawn(move || serve(&jobs))
+        };
+        let threads = (0..threads.max(1))
+            .map(spawn)
+            .collect::<Result<_, _>>()
+            .map_err(|_no_thread| PasswordHashError::Failed)?;
+        let mut random = [0; 16];
+        rng.fill_bytes(&mut random);
+        let dummy = PasswordHash::create(&crate::oauth::base64url(&random), rng)?;
+        Ok(PasswordHasher {
+            queue: Some(queue),
+            threads,
+            dummy,
+        })
+    }
+
+    /// Compares a password with a user's hash, or with nobody's when there is no such user; the work is the same.
+    pub fn verify(&self, hash: Option<&PasswordHash>, password: &str) -> Result<Verdict, Overloaded> {
+        let presented = if password.len() > LONGEST { "" } else { password };
+        let (stored, given) = (
+            hash.unwrap_or(&self.dummy).clone(),
+            Zeroizing::new(presented.to_owned()),
+        );
+        let matched = self.submit(move |memory| stored.verify(&given, memory))?;
+        match hash {
+            Some(hash) if matched && !presented.is_empty() => Ok(Verdict::Right {
+                upgrade: hash.needs_upgrade(),
+            }),
+            _ => Ok(Verdict::Wrong),
+        }
+    }
+
+    /// Hashes a password that was found right, to replace an older hash of it.
+    pub fn improve(
+        &self,
+        password: &str,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Result<PasswordHash, PasswordHashError>, Overloaded> {
+        let (password, salt) = (Zeroizing::new(password.to_owned()), new_salt(rng));
+        self.submit(move |_| PasswordHash::with_salt(&password, salt))
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
+    ) -> Result<T, Overloaded> {
+        let (reply, answer) = sync_channel(1);
+        // Whoever gave up is not told.
+        let work = Box::new(move |memory: &mut Vec<Block>| drop(reply.send(work(memory))));
+        let job = Job {
+            work,
+            until: Instant::now() + DEADLINE,
+        };
+        self.queue
+            .as_ref()
+            .ok_or(Overloaded)?
+            .try_send(job)
+            .map_err(|_full| Overloaded)?;
+        answer.recv_timeout(DEADLINE).map_err(|_too_late| Overloaded)
+    }
+}
+
+impl Drop for PasswordHasher {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to end.
+            drop(thread.join());
+        }
+    }
+}
+
+impl fmt::Debug for PasswordHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PasswordHasher({} threads)", self.threads.len())
+    }
+}
+
+fn serve(jobs: &Mutex<Receiver<Job>>) {
+    let mut memory: Vec<Block> = Vec::new();
+    loop {
+        // The lock is held while waiting: whoever has it takes the next job.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        // Whoever asked has given up: the work would be for nobody.
+        if Instant::now() < job.until {
+            (job.work)(&mut memory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    #[test]
+    fn only_the_right_password_of_a_known_user_is_right() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let hasher = PasswordHasher::start(2, &mut rng).unwrap();
+        let hash = PasswordHash::create("correct horse", &mut rng).unwrap();
+        assert_eq!(
+            hasher.verify(Some(&hash), "correct horse"),
+            Ok(Verdict::Right { upgrade: false })
+        );
+        for (hash, password) in [
+            (Some(&hash), "wrong"),
+            (Some(&hash), ""),
+            (None, "correct horse"),
+            (None, ""),
+        ] {
+            assert_eq!(hasher.verify(hash, password), Ok(Verdict::Wrong));
+        }
+        // P-04: compared, and wrong, whatever the hash.
+        let empty = PasswordHash::create("", &mut rng).unwrap();
+        assert_eq!(hasher.verify(Some(&empty), &"x".repeat(10_000)), Ok(Verdict::Wrong));
+    }
+
+    // P-09
+    #[test]
+    fn a_flood_is_turned_away_and_everybody_is_answered() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let hasher = PasswordHasher::start(1, &mut rng).unwrap();
+        let hash = PasswordHash::create("correct horse", &mut rng).unwrap();
+        let answers: Vec<Result<Verdict, Overloaded>> = std::thread::scope(|scope| {
+            let ask = || scope.spawn(|| hasher.verify(Some(&hash), "correct horse"));
+            let threads: Vec<_> = (0..200).map(|_| ask()).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(
+            answers
+                .iter()
+                .all(|answer| matches!(answer, Ok(Verdict::Right { .. }) | Err(Overloaded)))
+        );
+        assert!(answers.iter().any(Result::is_ok) && answers.iter().any(Result::is_err));
+    }
+}
