@@ -26,6 +26,9 @@ pub(super) enum Command {
     /// Register clients and change them
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Make users and change them
+    #[command(subcommand)]
+    User(UserCommand),
     /// Look at the signing keys and turn them
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -122,7 +125,7 @@ pub(super) struct UpdateArgs {
 /// Client metadata as arguments. Lists are repeated, or separated by spaces.
 #[derive(Debug, Args)]
 pub(super) struct MetadataArgs {
-    /// A grant the client may use (repeatable): client_credentials
+    /// A grant the client may use (repeatable): client_credentials, password, refresh_token
     #[arg(long = "grant", value_name = "GRANT")]
     pub(super) grants: Vec<GrantType>,
     /// A scope it may ask for (repeatable)
@@ -137,6 +140,15 @@ pub(super) struct MetadataArgs {
     /// Life of its access tokens, such as 5m [default: the server's]
     #[arg(long, value_name = "DURATION")]
     pub(super) access_ttl: Option<Seconds>,
+    /// Life of its refresh tokens while they are not used, such as 14d [default: the server's]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) refresh_ttl: Option<Seconds>,
+    /// Life of a login however often it is refreshed, such as 90d [default: the server's]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) refresh_absolute_ttl: Option<Seconds>,
+    /// How long a lost refresh answer can be fetched again [default: 10s]; 0s for never
+    #[arg(long, value_name = "DURATION")]
+    pub(super) refresh_retry_window: Option<Seconds>,
     /// typ of its access tokens: at+jwt, or JWT for verifiers that refuse that (Spring Security)
     #[arg(long, value_name = "TYP")]
     pub(super) token_type: Option<TokenType>,
@@ -161,6 +173,38 @@ pub(super) enum SecretCommand {
     List { id: ClientIdArg },
     /// Refuse a secret from now on
     Revoke { id: ClientIdArg, secret_id: String },
+}
+
+/// A user is named by the username or the id.
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Make a user; the password is asked for
+    Create {
+        /// The username, in whatever case: one person is one user
+        name: String,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List all users
+    List,
+    /// Show one user
+    Show { user: String },
+    /// Refuse a user from now on, and end what it has signed in to
+    Disable { user: String },
+    /// Accept a disabled user again
+    Enable { user: String },
+    /// Remove a user for good
+    Delete { user: String },
+    /// Set a password, and end what the user has signed in to
+    SetPassword {
+        user: String,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Take over users with their hashed passwords: CSV or JSON lines, hashes of Django, bcrypt and argon2
+    Import { file: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]

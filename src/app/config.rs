@@ -31,6 +31,9 @@ pub struct Config {
     pub policy: RotationPolicy,
     pub jwks_max_age: Seconds,
     pub access_ttl: Seconds,
+    pub refresh_ttl: Seconds,
+    pub refresh_absolute_ttl: Seconds,
+    pub password_grant: bool,
     pub cached_clients: u64,
     pub max_staleness: Seconds,
     pub workers: usize,
@@ -141,6 +144,9 @@ impl Config {
             policy,
             jwks_max_age,
             access_ttl,
+            refresh_ttl: read.parsed("tokens.refresh_ttl")?,
+            refresh_absolute_ttl: read.parsed("tokens.refresh_absolute_ttl")?,
+            password_grant: read.parsed("grants.password")?,
             cached_clients: read.parsed("clients.cached")?,
             max_staleness: read.parsed("clients.max_staleness")?,
             workers,
@@ -231,7 +237,7 @@ fn accept(
     let unreadable = || ConfigError::Value {
         key: setting.key,
         source_name: path.display().to_string(),
-        why: "write a text in quotes, a number, or a list of texts".to_owned(),
+        why: "write a text in quotes, a number, true or false, or a list of texts".to_owned(),
     };
     let text = match entry {
         toml::Value::Array(entries) => entries
@@ -250,6 +256,7 @@ fn scalar(entry: &toml::Value) -> Option<String> {
     match entry {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
         _ => None,
     }
 }

@@ -34,6 +34,10 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
     let settings = Settings {
         issuer: issuer.clone(),
         access_ttl: config.access_ttl,
+        refresh_ttl: config.refresh_ttl,
+        refresh_absolute_ttl: config.refresh_absolute_ttl,
+        password_grant: config.password_grant,
+        password_threads: config.workers,
         max_staleness: config.max_staleness,
         cached_clients: config.cached_clients,
     };

@@ -106,6 +106,24 @@ pub const SETTINGS: &[Setting] = &[
         "life of access tokens",
     ),
     setting(
+        "tokens.refresh_ttl",
+        &["KEYWHEEL_TOKENS_REFRESH_TTL"],
+        "14d",
+        "life of refresh tokens that are not used",
+    ),
+    setting(
+        "tokens.refresh_absolute_ttl",
+        &["KEYWHEEL_TOKENS_REFRESH_ABSOLUTE_TTL"],
+        "90d",
+        "life of a login however often it is refreshed",
+    ),
+    setting(
+        "grants.password",
+        &["KEYWHEEL_GRANTS_PASSWORD"],
+        "true",
+        "whether users' passwords are taken: true or false",
+    ),
+    setting(
         "clients.cached",
         &["KEYWHEEL_CLIENTS_CACHED"],
         "100000",

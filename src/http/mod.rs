@@ -6,6 +6,7 @@
 mod authorize;
 mod blocking;
 mod documents;
+mod door;
 mod form;
 mod guard;
 mod health;

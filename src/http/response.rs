@@ -5,7 +5,7 @@ use actix_web::http::header::{
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use serde::Serialize;
 
-use crate::oauth::{ErrorCode, OAuthError};
+use crate::oauth::{ErrorCode, OAuthError, Seconds};
 use crate::server::Outcome;
 
 /// A request that is not granted, as HTTP tells it.
@@ -15,14 +15,15 @@ pub(super) struct Refusal {
     error: OAuthError,
     /// The connection cannot go on: what remains of the request was not read.
     close: bool,
-    header: Option<(Extra, &'static str)>,
+    extra: Option<Extra>,
 }
 
 /// The headers that only some refusals carry.
 #[derive(Debug, Clone, Copy)]
 enum Extra {
-    Allow,
-    AcceptEncoding,
+    Allow(&'static str),
+    AcceptEncoding(&'static str),
+    RetryAfter(Seconds),
 }
 
 impl Refusal {
@@ -33,7 +34,7 @@ impl Refusal {
             status,
             error,
             close: false,
-            header: None,
+            extra: None,
         }
     }
 
@@ -68,8 +69,23 @@ impl Refusal {
             "send the request body without Content-Encoding",
         );
         Refusal {
-            header: Some((Extra::AcceptEncoding, "identity")),
+            extra: Some(Extra::AcceptEncoding("identity")),
             ..refusal
+        }
+    }
+
+    /// Too many attempts (RFC 6585 §4); `wait` says when the next one is taken.
+    pub(super) fn too_many(wait: Seconds) -> Self {
+        let error = OAuthError {
+            code: ErrorCode::TemporarilyUnavailable,
+            description: Some("too many failed attempts: wait before the next one"),
+            reason: "throttled",
+        };
+        Refusal {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            error,
+            close: false,
+            extra: Some(Extra::RetryAfter(wait)),
         }
     }
 
@@ -80,7 +96,7 @@ impl Refusal {
             status: StatusCode::METHOD_NOT_ALLOWED,
             error,
             close: false,
-            header: Some((Extra::Allow, allowed)),
+            extra: Some(Extra::Allow(allowed)),
         }
     }
 
@@ -89,7 +105,7 @@ impl Refusal {
             status,
             error: OAuthError::invalid_request(description),
             close: true,
-            header: None,
+            extra: None,
         }
     }
 
@@ -113,14 +129,15 @@ impl Refusal {
         match self.error.code {
             // RFC 9110 §15.5.2 demands the header with every 401.
             ErrorCode::InvalidClient => response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))),
-            ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable => {
+            ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable if self.extra.is_none() => {
                 response.insert_header((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)))
             }
             _ => &mut response,
         };
-        match self.header {
-            Some((Extra::Allow, methods)) => response.insert_header((ALLOW, HeaderValue::from_static(methods))),
-            Some((Extra::AcceptEncoding, coding)) => response.insert_header(("accept-encoding", coding)),
+        match self.extra {
+            Some(Extra::Allow(methods)) => response.insert_header((ALLOW, HeaderValue::from_static(methods))),
+            Some(Extra::AcceptEncoding(coding)) => response.insert_header(("accept-encoding", coding)),
+            Some(Extra::RetryAfter(wait)) => response.insert_header((RETRY_AFTER, wait.get().max(1).to_string())),
             None => &mut response,
         };
         if self.close {

@@ -3,11 +3,13 @@ use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource, Responder, Route};
 
-use super::{authorize, documents, health, response, token};
-use crate::server::Endpoints;
+use super::{State, authorize, documents, door, health, response, token};
+use crate::server::{Endpoint, Endpoints};
 
 const AUTHORIZATION: &str = "/oauth2/authorize";
 const TOKEN: &str = "/oauth2/token";
+const INTROSPECTION: &str = "/oauth2/introspect";
+const REVOCATION: &str = "/oauth2/revoke";
 const JWKS: &str = "/.well-known/jwks.json";
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
@@ -17,6 +19,8 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     authorization: AUTHORIZATION,
     token: TOKEN,
     jwks: JWKS,
+    introspection: INTROSPECTION,
+    revocation: REVOCATION,
 };
 
 /// The public routes: at the root, and once more below the issuer's path when it has one, so that a proxy may strip the path or
@@ -33,28 +37,25 @@ pub(super) fn public(app: &mut ServiceConfig, issuer_path: &str) {
 
 fn below(app: &mut ServiceConfig, prefix: &str) {
     let at = |path: &str| format!("{prefix}{path}");
-    app.service(
-        web::resource(at(TOKEN))
-            .route(web::post().to(token::token))
-            .route(web::method(Method::OPTIONS).to(token::options))
-            .default_service(web::to(token::method_not_allowed)),
-    )
-    .service(document(&at(JWKS), documents::jwks))
-    .service(document(&at(AUTHORIZATION_SERVER), documents::metadata))
-    .service(document(&at(OPENID_CONFIGURATION), documents::metadata))
-    .service(document(&at("/.well-known/keywheel/ca.pem"), documents::ca_pem))
-    .service(document(
-        &at("/.well-known/keywheel/keys/{kid}.pem"),
-        documents::key_pem,
-    ))
-    .service(
-        web::resource(at(AUTHORIZATION))
-            .route(web::get().to(authorize::authorize))
-            .route(web::post().to(authorize::authorize))
-            .default_service(web::to(|| async { response::method_not_allowed("GET, POST") })),
-    )
-    .service(document(&at("/livez"), health::livez))
-    .service(document(&at("/readyz"), health::readyz));
+    app.service(posted(&at(TOKEN), Endpoint::Token).route(web::post().to(token::token)))
+        .service(posted(&at(INTROSPECTION), Endpoint::Introspection).route(web::post().to(token::introspect)))
+        .service(posted(&at(REVOCATION), Endpoint::Revocation).route(web::post().to(token::revoke)))
+        .service(document(&at(JWKS), documents::jwks))
+        .service(document(&at(AUTHORIZATION_SERVER), documents::metadata))
+        .service(document(&at(OPENID_CONFIGURATION), documents::metadata))
+        .service(document(&at("/.well-known/keywheel/ca.pem"), documents::ca_pem))
+        .service(document(
+            &at("/.well-known/keywheel/keys/{kid}.pem"),
+            documents::key_pem,
+        ))
+        .service(
+            web::resource(at(AUTHORIZATION))
+                .route(web::get().to(authorize::authorize))
+                .route(web::post().to(authorize::authorize))
+                .default_service(web::to(|| async { response::method_not_allowed("GET, POST") })),
+        )
+        .service(document(&at("/livez"), health::livez))
+        .service(document(&at("/readyz"), health::readyz));
 }
 
 /// The routes of the management listener.
@@ -69,6 +70,14 @@ fn read() -> Route {
     web::route().guard(fn_guard(|request| {
         matches!(request.head().method, Method::GET | Method::HEAD)
     }))
+}
+
+/// An endpoint to which an authenticated client posts a form.
+fn posted(path: &str, endpoint: Endpoint) -> Resource {
+    let refused = move |state: web::Data<State>| async move { door::method_not_allowed(&state, endpoint) };
+    web::resource(path)
+        .route(web::method(Method::OPTIONS).to(door::options))
+        .default_service(web::to(refused))
 }
 
 /// Something that is only read.

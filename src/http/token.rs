@@ -1,157 +1,28 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, AUTHORIZATION, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use tracing::{error, info};
-use zeroize::Zeroizing;
+use serde::Serialize;
 
-use super::blocking::NotDone;
-use super::response::{Refusal, oauth};
-use super::{State, form, peer};
-use crate::oauth::{ClientId, ErrorCode, OAuthError, Parameter};
-use crate::server::{
-    ClientCredentials, Context, Endpoint, Failure, Outcome, Reach, TokenError, TokenRequest, TokenResponse,
-};
+use super::{State, door};
+use crate::server::{Context, Endpoint, Server, TokenError, TokenRequest};
 
 /// `POST /oauth2/token` (RFC 6749 §3.2).
 pub(super) async fn token(state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    let mut grant_type = None;
-    let answer = answer(&state, &request, payload, &mut grant_type).await;
-    let (outcome, response) = match answer {
-        Ok(response) => (Outcome::Ok, granted(&response)),
-        Err(refusal) => (refusal.outcome(), refusal.response()),
-    };
-    state
-        .server
-        .metrics()
-        .answered(Endpoint::Token, grant_type.as_deref(), outcome);
-    response
+    door::answer(state, request, payload, Endpoint::Token, Server::token).await
 }
 
-/// Whatever is not `POST`: 405, and the parameters are not looked at.
-pub(super) async fn method_not_allowed(state: web::Data<State>) -> HttpResponse {
-    let refusal = Refusal::method("POST");
-    state
-        .server
-        .metrics()
-        .answered(Endpoint::Token, None, refusal.outcome());
-    refusal.response()
+/// `POST /oauth2/introspect` (RFC 7662 §2).
+pub(super) async fn introspect(state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    door::answer(state, request, payload, Endpoint::Introspection, Server::introspect).await
 }
 
-/// A preflight learns the methods, and no origin is allowed: browsers have no client credentials.
-pub(super) async fn options() -> HttpResponse {
-    HttpResponse::NoContent()
-        .insert_header((ALLOW, HeaderValue::from_static("POST")))
-        .finish()
+/// `POST /oauth2/revoke` (RFC 7009 §2).
+pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    door::answer(state, request, payload, Endpoint::Revocation, revoked).await
 }
 
-fn granted(response: &TokenResponse) -> HttpResponse {
-    match serde_json::to_vec(response) {
-        Ok(body) => oauth(StatusCode::OK).body(body),
-        Err(_) => Refusal::failed(ErrorCode::ServerError).response(),
-    }
-}
+/// RFC 7009 §2.2 wants an empty answer; several clients parse every answer of these endpoints as JSON, so it is an empty object.
+#[derive(Serialize)]
+struct Nothing {}
 
-async fn answer(
-    state: &web::Data<State>,
-    request: &HttpRequest,
-    payload: web::Payload,
-    grant_type: &mut Option<String>,
-) -> Result<TokenResponse, Refusal> {
-    let authorization = the_authorization(request);
-    let parameters = form::parameters(request, payload).await?;
-    *grant_type = parameters.get(Parameter::GrantType).map(str::to_owned);
-    let address = peer::address(request, &state.trusted_proxies).map_err(|_malformed| {
-        Refusal::of(OAuthError::invalid_request(
-            "X-Forwarded-For is not a list of addresses",
-        ))
-    })?;
-    let token_request = TokenRequest {
-        parameters,
-        credentials: ClientCredentials::new(authorization?),
-    };
-    let named = token_request
-        .parameters
-        .get(Parameter::ClientId)
-        .and_then(|id| ClientId::parse(id).ok());
-    door(state, token_request).await.inspect_err(|refusal| {
-        let client = named.as_ref().map_or("-", ClientId::as_str);
-        info!(event = "token.refused", client, ?address, reason = refusal.reason());
-    })
-}
-
-/// The door chooses the thread. What memory can answer is answered here: one signature and no I/O. Everything else takes one hop
-/// to a thread that may wait.
-async fn door(state: &web::Data<State>, request: TokenRequest) -> Result<TokenResponse, Refusal> {
-    match decide(state, &request, Reach::Memory) {
-        Err(Decided::NeedsStorage) => {}
-        Err(Decided::Refused(refusal)) => return Err(refusal),
-        Ok(response) => return Ok(response),
-    }
-    let pool = state.clone();
-    let work = move || decide(&pool, &request, Reach::Storage);
-    match state.blocking.run(work).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(Decided::Refused(refusal))) => Err(refusal),
-        Ok(Err(Decided::NeedsStorage)) | Err(NotDone::Panicked) => Err(Refusal::failed(ErrorCode::ServerError)),
-        Err(NotDone::Overloaded) => Err(Refusal::failed(ErrorCode::TemporarilyUnavailable)),
-    }
-}
-
-enum Decided {
-    Refused(Refusal),
-    NeedsStorage,
-}
-
-/// Asks the rules. A panic below is this request's alone: the process and the connection live on.
-fn decide(state: &State, request: &TokenRequest, reach: Reach) -> Result<TokenResponse, Decided> {
-    let decided = catch_unwind(AssertUnwindSafe(|| {
-        let mut rng = state.edge.rng();
-        let mut cx = Context {
-            now: state.edge.now(),
-            rng: &mut rng,
-            reach,
-        };
-        state.server.token(request, &mut cx)
-    }));
-    match decided {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(TokenError::NeedsStorage)) => Err(Decided::NeedsStorage),
-        Ok(Err(TokenError::Refused(error))) => Err(Decided::Refused(Refusal::of(error))),
-        Ok(Err(TokenError::Failed(failure))) => {
-            log(&failure);
-            Err(Decided::Refused(Refusal::failed(failure.code())))
-        }
-        Err(_) => {
-            error!("a token request panicked");
-            Err(Decided::Refused(Refusal::failed(ErrorCode::ServerError)))
-        }
-    }
-}
-
-fn log(failure: &Failure) {
-    let mut chain = failure.to_string();
-    let mut source = std::error::Error::source(failure);
-    while let Some(cause) = source {
-        chain = format!("{chain}: {cause}");
-        source = cause.source();
-    }
-    error!(event = "token.failed", cause = chain);
-}
-
-/// The one `Authorization` header. Two of them are two identities (RFC 6749 §2.3), and so are two in one: base64 has no comma.
-fn the_authorization(request: &HttpRequest) -> Result<Option<Zeroizing<String>>, Refusal> {
-    let mut values = request.headers().get_all(AUTHORIZATION);
-    let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().unwrap_or("unreadable");
-    let is_basic = text
-        .get(..6)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "));
-    if values.next().is_some() || (is_basic && text.contains(',')) {
-        return Err(Refusal::of(OAuthError::invalid_request(
-            "more than one client authentication method: use one",
-        )));
-    }
-    Ok(Some(Zeroizing::new(text.to_owned())))
+fn revoked(server: &Server, request: &TokenRequest, cx: &mut Context<'_>) -> Result<Nothing, TokenError> {
+    server.revoke(request, cx).map(|()| Nothing {})
 }

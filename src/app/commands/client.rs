@@ -70,6 +70,9 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         audience,
         auth_methods,
         access_ttl,
+        refresh_ttl,
+        refresh_absolute_ttl,
+        refresh_retry_window,
         token_type,
         claim_profile,
         introspect,
@@ -85,6 +88,9 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         scope: union(&scope)?,
         audiences: audience.into_iter().collect(),
         access_ttl,
+        refresh_ttl,
+        refresh_absolute_ttl,
+        refresh_retry_window,
         token_type: token_type.unwrap_or_default(),
         claim_profile: claim_profile.unwrap_or_default(),
         introspect,
@@ -119,6 +125,9 @@ fn change(args: UpdateArgs) -> ClientChange {
         audience,
         auth_methods,
         access_ttl,
+        refresh_ttl,
+        refresh_absolute_ttl,
+        refresh_retry_window,
         token_type,
         claim_profile,
         introspect,
@@ -149,6 +158,9 @@ fn change(args: UpdateArgs) -> ClientChange {
         } else {
             access_ttl.map(Some)
         },
+        refresh_ttl,
+        refresh_absolute_ttl,
+        refresh_retry_window,
         token_type,
         claim_profile,
         introspect,
@@ -172,6 +184,12 @@ struct ClientDocument<'a> {
     audience: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_ttl: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_ttl: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_absolute_ttl: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_retry_window: Option<i64>,
     token_type: &'static str,
     claim_profile: &'static str,
     introspect: bool,
@@ -191,6 +209,9 @@ impl<'a> ClientDocument<'a> {
             scope: metadata.scope.to_string(),
             audience: metadata.audiences.iter().map(|audience| audience.as_str()).collect(),
             access_ttl: metadata.access_ttl.map(|life| life.get()),
+            refresh_ttl: metadata.refresh_ttl.map(|life| life.get()),
+            refresh_absolute_ttl: metadata.refresh_absolute_ttl.map(|life| life.get()),
+            refresh_retry_window: metadata.refresh_retry_window.map(|span| span.get()),
             token_type: metadata.token_type.as_str(),
             claim_profile: metadata.claim_profile.as_str(),
             introspect: metadata.introspect,

@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod db;
 mod keys;
+mod user;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -47,6 +48,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => serve::serve(&process, &args),
         Command::Client(command) => client::run(&process, command, cli.output),
+        Command::User(command) => user::run(&process, command, cli.output),
         Command::Keys(command) => keys::run(&process, command, cli.output),
         Command::Db(command) => db::run(&process, &command, cli.output),
         Command::Config(command) => config::run(&process.config, &command, cli.output),

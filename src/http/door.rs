@@ -1,0 +1,170 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, AUTHORIZATION, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use tracing::{error, info};
+use zeroize::Zeroizing;
+
+use super::blocking::NotDone;
+use super::response::{Refusal, oauth};
+use super::{State, form, peer};
+use crate::oauth::{ClientId, ErrorCode, OAuthError, Parameter};
+use crate::server::{ClientCredentials, Context, Endpoint, Failure, Outcome, Reach, Server, TokenError, TokenRequest};
+
+/// A rule of the floor below: what decides a request.
+pub(super) type Rule<T> = fn(&Server, &TokenRequest, &mut Context<'_>) -> Result<T, TokenError>;
+
+/// Answers a form request of an authenticated client: reads it, has it decided, counts it, and writes the JSON answer.
+pub(super) async fn answer<T: Serialize + Send + 'static>(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+    endpoint: Endpoint,
+    rule: Rule<T>,
+) -> HttpResponse {
+    let mut grant_type = None;
+    let (outcome, response) = match decided(&state, &request, payload, rule, &mut grant_type).await {
+        Ok(answer) => match serde_json::to_vec(&answer) {
+            Ok(body) => (Outcome::Ok, oauth(StatusCode::OK).body(body)),
+            Err(_) => (
+                Outcome::Error(ErrorCode::ServerError),
+                Refusal::failed(ErrorCode::ServerError).response(),
+            ),
+        },
+        Err(refusal) => (refusal.outcome(), refusal.response()),
+    };
+    state
+        .server
+        .metrics()
+        .answered(endpoint, grant_type.as_deref(), outcome);
+    response
+}
+
+/// Whatever is not `POST`: 405, and the parameters are not looked at.
+pub(super) fn method_not_allowed(state: &State, endpoint: Endpoint) -> HttpResponse {
+    let refusal = Refusal::method("POST");
+    state.server.metrics().answered(endpoint, None, refusal.outcome());
+    refusal.response()
+}
+
+/// A preflight learns the methods, and no origin is allowed: browsers have no client credentials.
+pub(super) async fn options() -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((ALLOW, HeaderValue::from_static("POST")))
+        .finish()
+}
+
+async fn decided<T: Send + 'static>(
+    state: &web::Data<State>,
+    request: &HttpRequest,
+    payload: web::Payload,
+    rule: Rule<T>,
+    grant_type: &mut Option<String>,
+) -> Result<T, Refusal> {
+    let authorization = the_authorization(request);
+    let parameters = form::parameters(request, payload).await?;
+    *grant_type = parameters.get(Parameter::GrantType).map(str::to_owned);
+    let address = peer::address(request, &state.trusted_proxies).map_err(|_malformed| {
+        Refusal::of(OAuthError::invalid_request(
+            "X-Forwarded-For is not a list of addresses",
+        ))
+    })?;
+    let token_request = TokenRequest {
+        parameters,
+        credentials: ClientCredentials::new(authorization?),
+        address,
+    };
+    let named = token_request
+        .parameters
+        .get(Parameter::ClientId)
+        .and_then(|id| ClientId::parse(id).ok());
+    door(state, token_request, rule).await.inspect_err(|refusal| {
+        let client = named.as_ref().map_or("-", ClientId::as_str);
+        let path = request.path();
+        info!(
+            event = "token.refused",
+            path,
+            client,
+            ?address,
+            reason = refusal.reason()
+        );
+    })
+}
+
+/// The door chooses the thread. What memory can answer is answered here: one signature and no I/O. Everything else takes one hop
+/// to a thread that may wait.
+async fn door<T: Send + 'static>(state: &web::Data<State>, request: TokenRequest, rule: Rule<T>) -> Result<T, Refusal> {
+    match decide(state, &request, rule, Reach::Memory) {
+        Err(Decided::NeedsStorage) => {}
+        Err(Decided::Refused(refusal)) => return Err(refusal),
+        Ok(answer) => return Ok(answer),
+    }
+    let pool = state.clone();
+    let work = move || decide(&pool, &request, rule, Reach::Storage);
+    match state.blocking.run(work).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(Decided::Refused(refusal))) => Err(refusal),
+        Ok(Err(Decided::NeedsStorage)) | Err(NotDone::Panicked) => Err(Refusal::failed(ErrorCode::ServerError)),
+        Err(NotDone::Overloaded) => Err(Refusal::failed(ErrorCode::TemporarilyUnavailable)),
+    }
+}
+
+enum Decided {
+    Refused(Refusal),
+    NeedsStorage,
+}
+
+/// Asks the rules. A panic below is this request's alone: the process and the connection live on.
+fn decide<T>(state: &State, request: &TokenRequest, rule: Rule<T>, reach: Reach) -> Result<T, Decided> {
+    let decided = catch_unwind(AssertUnwindSafe(|| {
+        let mut rng = state.edge.rng();
+        let mut cx = Context {
+            now: state.edge.now(),
+            rng: &mut rng,
+            reach,
+        };
+        rule(&state.server, request, &mut cx)
+    }));
+    match decided {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(TokenError::NeedsStorage)) => Err(Decided::NeedsStorage),
+        Ok(Err(TokenError::Refused(error))) => Err(Decided::Refused(Refusal::of(error))),
+        Ok(Err(TokenError::Throttled(wait))) => Err(Decided::Refused(Refusal::too_many(wait))),
+        Ok(Err(TokenError::Failed(failure))) => {
+            log(&failure);
+            Err(Decided::Refused(Refusal::failed(failure.code())))
+        }
+        Err(_) => {
+            error!("a token request panicked");
+            Err(Decided::Refused(Refusal::failed(ErrorCode::ServerError)))
+        }
+    }
+}
+
+fn log(failure: &Failure) {
+    let mut chain = failure.to_string();
+    let mut source = std::error::Error::source(failure);
+    while let Some(cause) = source {
+        chain = format!("{chain}: {cause}");
+        source = cause.source();
+    }
+    error!(event = "token.failed", cause = chain);
+}
+
+/// The one `Authorization` header. Two of them are two identities (RFC 6749 §2.3), and so are two in one: base64 has no comma.
+fn the_authorization(request: &HttpRequest) -> Result<Option<Zeroizing<String>>, Refusal> {
+    let mut values = request.headers().get_all(AUTHORIZATION);
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().unwrap_or("unreadable");
+    let is_basic = text
+        .get(..6)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "));
+    if values.next().is_some() || (is_basic && text.contains(',')) {
+        return Err(Refusal::of(OAuthError::invalid_request(
+            "more than one client authentication method: use one",
+        )));
+    }
+    Ok(Some(Zeroizing::new(text.to_owned())))
+}
