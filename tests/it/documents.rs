@@ -135,14 +135,24 @@ fn both_metadata_documents_are_one_and_say_what_is_served() {
                 "token_endpoint": format!("{ISSUER}/oauth2/token"),
                 "jwks_uri": format!("{ISSUER}/.well-known/jwks.json"),
                 "response_types_supported": ["code"],
-                "grant_types_supported": ["client_credentials"],
+                "grant_types_supported": ["client_credentials", "password", "refresh_token"],
                 "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "introspection_endpoint": format!("{ISSUER}/oauth2/introspect"),
+                "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "revocation_endpoint": format!("{ISSUER}/oauth2/revoke"),
+                "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],
             })
         );
         // Everything that is announced answers.
-        for member in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
+        for member in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+            "introspection_endpoint",
+            "revocation_endpoint",
+        ] {
             let path = document.json()[member]
                 .as_str()
                 .unwrap()

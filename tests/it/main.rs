@@ -9,13 +9,21 @@ mod floors;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod password;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod refresh;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]

@@ -65,7 +65,10 @@ fn serve_dev_in_an_empty_folder_prints_a_command_that_fetches_a_token() {
         "the issuer follows from the opened port"
     );
     let welcome = served.welcome();
-    let line = welcome.lines().find(|line| line.contains("curl -s -u")).unwrap();
+    let line = welcome
+        .lines()
+        .find(|line| line.contains("grant_type=client_credentials"))
+        .unwrap();
     let (id, secret) = line.split('\'').nth(1).unwrap().split_once(':').unwrap();
     assert!(
         line.ends_with(&format!("-d grant_type=client_credentials {}{TOKEN}", served.issuer)),
@@ -490,5 +493,110 @@ fn no_credential_is_ever_in_the_log() {
         for canary in [secret.as_str(), &token, &basic, master_key.trim(), "canary-"] {
             assert!(!log.contains(canary), "{canary} is in the log");
         }
+    });
+}
+
+#[test]
+fn serve_dev_makes_a_user_whose_printed_commands_work() {
+    let folder = Folder::empty();
+    let mut served = folder.serve(&["--dev"]);
+    let welcome = served.welcome();
+    let line = welcome
+        .lines()
+        .find(|line| line.contains("grant_type=password"))
+        .unwrap();
+    let mut quoted = line.split('\'').skip(1).step_by(2);
+    let (id, secret) = quoted.next().unwrap().split_once(':').unwrap();
+    let password = quoted.next().unwrap().strip_prefix("password=").unwrap();
+    let form = [("grant_type", "password"), ("username", "demo"), ("password", password)];
+    let signed_in = send(served.address, &Request::form(TOKEN, &form).basic(id, secret));
+    assert_eq!(signed_in.status, 200, "{}", signed_in.text());
+    let refresh = signed_in.json()["refresh_token"].as_str().unwrap().to_owned();
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
+    let refreshed = send(served.address, &Request::form(TOKEN, &form).basic(id, secret));
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text());
+    let access = refreshed.json()["access_token"].as_str().unwrap().to_owned();
+    let asked = send(
+        served.address,
+        &Request::form("/oauth2/introspect", &[("token", &access)]).basic(id, secret),
+    );
+    assert_eq!(
+        (&asked.json()["active"], &asked.json()["username"]),
+        (&json!(true), &json!("demo"))
+    );
+    let (_, log) = served.terminate();
+    for canary in [password, refresh.as_str(), secret] {
+        assert!(!log.contains(canary), "{canary} is in the log");
+    }
+}
+
+#[test]
+fn users_are_made_changed_and_taken_over_on_the_command_line() {
+    on_both_processes(|folder| {
+        let created = folder.with_input(
+            &["user", "create", "Alice", "--password-stdin"],
+            "correct horse battery\n",
+        );
+        assert_eq!(
+            (&created["username"], &created["enabled"]),
+            (&json!("Alice"), &json!(true))
+        );
+        let id = created["user_id"].as_str().unwrap();
+        assert_eq!(folder.json(&["user", "show", "ALICE"])["user_id"], id);
+        assert_eq!(folder.json(&["user", "show", id])["username"], "Alice");
+        folder.json(&["user", "disable", "alice"]);
+        assert_eq!(folder.json(&["user", "show", "alice"])["enabled"], false);
+        folder.json(&["user", "enable", "alice"]);
+        folder.with_input(
+            &["user", "set-password", "alice", "--password-stdin"],
+            "another long one\n",
+        );
+
+        let hash = "pbkdf2_sha256$10000$seasalt$CWWFdHOWwPnki7HvkcqN9iA2T3KLW1cf2uZ5kvArtVY=";
+        let file = folder.path().join("users.csv");
+        std::fs::write(
+            &file,
+            format!("username,password_hash,id\nbob,{hash},7\ncarol,plain,8\n"),
+        )
+        .unwrap();
+        let said = folder.refused(&["user", "import", "users.csv"]);
+        assert!(
+            said.contains("line 3") && said.contains("nothing was imported"),
+            "{said}"
+        );
+        std::fs::write(
+            &file,
+            format!("username,password_hash,id\nbob,{hash},7\nALICE,{hash},8\n"),
+        )
+        .unwrap();
+        assert!(
+            folder.refused(&["user", "import", "users.csv"]).contains("alice"),
+            "a clash with who is there"
+        );
+        assert_eq!(
+            folder.json(&["user", "list"]).as_array().unwrap().len(),
+            1,
+            "nothing is half imported"
+        );
+        std::fs::write(&file, format!("username,password_hash,id\nbob,{hash},7\n")).unwrap();
+        assert_eq!(folder.json(&["user", "import", "users.csv"]), json!({"imported": 1}));
+        assert_eq!(folder.json(&["user", "show", "7"])["username"], "bob");
+        folder.json(&["user", "delete", "bob"]);
+        assert!(folder.refused(&["user", "show", "bob"]).contains("user list"));
+        let short = folder.try_with_input(&["user", "create", "dave", "--password-stdin"], "short\n");
+        assert!(!short.status.success() && String::from_utf8_lossy(&short.stderr).contains("8 to 1024"));
+        let unasked = folder.refused(&["user", "create", "dave"]);
+        assert!(unasked.contains("--password-stdin"), "{unasked}");
+        let events = folder.json(&["audit", "list"]).to_string();
+        for event in [
+            "user.created",
+            "user.disabled",
+            "user.password_set",
+            "user.imported",
+            "user.deleted",
+        ] {
+            assert!(events.contains(event), "{event}: {events}");
+        }
+        assert!(!events.contains("correct horse") && !events.contains("pbkdf2"));
     });
 }

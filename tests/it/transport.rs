@@ -217,7 +217,6 @@ fn what_is_not_in_the_list_of_routes_is_not_found() {
             "/oauth2",
             "/.well-known/",
             "/.well-known/jwks.css",
-            "/oauth2/introspect",
         ] {
             assert_eq!(server.get(path).status, 404, "{path}");
         }

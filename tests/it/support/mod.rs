@@ -73,6 +73,33 @@ impl Database {
             postgres::execute(&self.url, sql).unwrap();
         }
     }
+
+    /// The first column of what a query yields, behind the store's back.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        if self.directory.is_some() {
+            use diesel::prelude::*;
+            #[derive(QueryableByName)]
+            struct Row {
+                #[diesel(sql_type = diesel::sql_types::Text)]
+                value: String,
+            }
+            let path = self.url.trim_start_matches("sqlite://");
+            let sql = format!("SELECT CAST(value AS TEXT) AS value FROM ({sql})");
+            let rows: Vec<Row> = diesel::sql_query(sql)
+                .load(&mut SqliteConnection::establish(path).unwrap())
+                .unwrap();
+            rows.into_iter().map(|row| row.value).collect()
+        } else {
+            postgres::execute(&self.url, sql).unwrap()
+        }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn count(&self, of: &str) -> usize {
+        self.query(&format!("SELECT count(*) AS value FROM {of}"))[0]
+            .parse()
+            .unwrap()
+    }
 }
 
 impl Drop for Database {
@@ -123,5 +150,22 @@ pub(crate) fn audit_event(name: &str) -> AuditEvent {
         client_id: None,
         kid: None,
         detail: serde_json::json!({}),
+    }
+}
+
+/// How many rows a table has, counted behind the store's back.
+pub(crate) fn count(url: &str, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) AS n FROM {table}");
+    if url.starts_with("sqlite") {
+        use diesel::prelude::*;
+        #[derive(QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            n: i64,
+        }
+        let mut connection = diesel::SqliteConnection::establish(url.trim_start_matches("sqlite://")).unwrap();
+        diesel::sql_query(sql).get_result::<Count>(&mut connection).unwrap().n
+    } else {
+        postgres::execute(url, &sql).unwrap()[0].parse().unwrap()
     }
 }

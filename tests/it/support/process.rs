@@ -1,6 +1,6 @@
 //! The real program as a child process: what a user types, and what the user sees.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -70,6 +70,27 @@ impl Folder {
             String::from_utf8_lossy(&output.stderr)
         );
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{all:?}: {error}: {output:?}"))
+    }
+
+    /// Runs a command with something on its standard input.
+    pub(crate) fn try_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut all = arguments.to_vec();
+        all.extend(["--output", "json"]);
+        let mut command = self.command(&all);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// The same, when it must succeed and prints JSON.
+    pub(crate) fn with_input(&self, arguments: &[&str], input: &str) -> Value {
+        let output = self.try_with_input(arguments, input);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Runs a command that must fail with status 1, and returns what it says.

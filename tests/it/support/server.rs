@@ -13,9 +13,10 @@ use keywheel::oauth::{
     Audiences, ClaimProfile, ClientAuthMethod, ClientId, ClientMetadata, GrantType, IssuerUrl, NumericDate, Scope,
     Seconds, TokenType,
 };
-use keywheel::server::admin::{ClientAdmin, NewClientRequest};
+use keywheel::server::admin::{ClientAdmin, NewClientRequest, UserAdmin, user_import};
 use keywheel::server::{Context, Edge, Failure, Reach, Server, Settings, Vault, WheelSettings};
-use keywheel::storage::{self, DatabaseUrl, Store};
+use keywheel::storage::{self, AuditFilter, DatabaseUrl, Store};
+use zeroize::Zeroizing;
 
 use super::http::{Request, Response, send};
 
@@ -38,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) slowest_verifier: Seconds,
     pub(crate) jwks_max_age: Seconds,
     pub(crate) access_ttl: Seconds,
+    pub(crate) password_grant: bool,
     pub(crate) max_staleness: Seconds,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) trusted_proxies: Vec<&'static str>,
@@ -52,6 +54,7 @@ impl Default for Options {
             slowest_verifier: Seconds::hours(24),
             jwks_max_age: Seconds::new(300),
             access_ttl: Seconds::minutes(10),
+            password_grant: true,
             max_staleness: Seconds::new(60),
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -66,6 +69,7 @@ pub(crate) struct TestServer {
     pub(crate) management: SocketAddr,
     pub(crate) store: Store,
     pub(crate) server: Arc<Server>,
+    url: String,
     vault: Arc<Vault>,
     edge: Edge,
     clock: Arc<AtomicI64>,
@@ -94,6 +98,9 @@ pub(crate) fn metadata() -> ClientMetadata {
         scope: Scope::parse("read write").unwrap(),
         audiences: Audiences::parse("https://api.example https://other.example orders").unwrap(),
         access_ttl: None,
+        refresh_ttl: None,
+        refresh_absolute_ttl: None,
+        refresh_retry_window: None,
         token_type: TokenType::AtJwt,
         claim_profile: ClaimProfile::Rfc9068,
         introspect: false,
@@ -141,6 +148,10 @@ impl TestServer {
         let settings = Settings {
             issuer,
             access_ttl: options.access_ttl,
+            refresh_ttl: Seconds::days(14),
+            refresh_absolute_ttl: Seconds::days(90),
+            password_grant: options.password_grant,
+            password_threads: 2,
             max_staleness: options.max_staleness,
             cached_clients: 1_000,
         };
@@ -186,6 +197,7 @@ impl TestServer {
             management,
             store,
             server,
+            url: url.to_owned(),
             vault,
             edge,
             clock,
@@ -253,6 +265,58 @@ impl TestServer {
             .add_secret(&ClientId::parse(id).unwrap(), expires_at, &self.vault, &mut cx)
             .unwrap();
         (added.record.id.clone(), added.secret.expose().to_owned())
+    }
+
+    pub(crate) fn users(&self) -> UserAdmin<'_> {
+        UserAdmin::new(&self.store, "test")
+    }
+
+    fn with_context<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let mut rng = self.edge.rng();
+        work(&mut Context {
+            now: self.edge.now(),
+            rng: &mut rng,
+            reach: Reach::Storage,
+        })
+    }
+
+    /// Makes a user.
+    pub(crate) fn user(&self, name: &str, password: &str) {
+        let password = Zeroizing::new(password.to_owned());
+        self.with_context(|cx| self.users().create(name, &password, cx))
+            .unwrap();
+    }
+
+    pub(crate) fn set_password(&self, name: &str, password: &str) {
+        let user = self.users().show(name).unwrap();
+        let password = Zeroizing::new(password.to_owned());
+        self.with_context(|cx| self.users().set_password(&user, &password, cx))
+            .unwrap();
+    }
+
+    /// Takes users over from a file.
+    pub(crate) fn import(&self, file: &str) {
+        let users = user_import::read(file.as_bytes()).unwrap();
+        self.with_context(|cx| self.users().import(users, cx)).unwrap();
+    }
+
+    /// The names of all audit events, the newest first.
+    pub(crate) fn audit(&self) -> Vec<String> {
+        let filter = AuditFilter {
+            limit: 1_000,
+            ..AuditFilter::default()
+        };
+        self.store
+            .audit_events(&filter)
+            .unwrap()
+            .into_iter()
+            .map(|event| event.event)
+            .collect()
+    }
+
+    /// How many rows a table has.
+    pub(crate) fn count(&self, table: &str) -> i64 {
+        super::count(&self.url, table)
     }
 
     pub(crate) fn vault(&self) -> &Vault {

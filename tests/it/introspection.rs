@@ -1,0 +1,297 @@
+//! Introspection and revocation, black box over HTTP on both databases: rows I and W of the catalogue.
+
+use keywheel::oauth::{Audiences, ClientId, ClientMetadata, Seconds};
+use serde_json::json;
+
+use crate::refresh::{PASSWORD, Session, for_people, refresh, session, sign_in};
+use crate::support::http::{Request, Response};
+use crate::support::on_both;
+use crate::support::server::{Credentials, ISSUER, TestServer, metadata};
+use crate::token::{assert_header_set, assert_refused};
+
+const INTROSPECT: &str = "/oauth2/introspect";
+const REVOKE: &str = "/oauth2/revoke";
+
+struct Stage {
+    server: TestServer,
+    /// Signs people in.
+    shop: Credentials,
+    /// May ask about every token.
+    gateway: Credentials,
+    session: Session,
+}
+
+fn staged(test: impl Fn(&Stage)) {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let shop = server.client("shop", for_people());
+        let gateway = server.client(
+            "gateway",
+            ClientMetadata {
+                introspect: true,
+                audiences: Audiences::default(),
+                ..metadata()
+            },
+        );
+        server.user("alice", PASSWORD);
+        let session = sign_in(&server, &shop, &[]);
+        test(&Stage {
+            server,
+            shop,
+            gateway,
+            session,
+        });
+    });
+}
+
+impl Stage {
+    fn ask(&self, client: &Credentials, token: &str) -> Response {
+        self.server
+            .send(&Request::form(INTROSPECT, &[("token", token)]).basic(&client.id, &client.secret))
+    }
+
+    fn is_active(&self, token: &str) -> bool {
+        let response = self.ask(&self.gateway, token);
+        assert_eq!(response.status, 200, "{}", response.text());
+        let answer = response.json();
+        if answer["active"] == false {
+            assert_eq!(answer, json!({"active": false}), "and nothing else");
+        }
+        answer["active"] == true
+    }
+
+    fn revoke(&self, client: &Credentials, token: &str) -> Response {
+        self.server
+            .send(&Request::form(REVOKE, &[("token", token)]).basic(&client.id, &client.secret))
+    }
+}
+
+// I-03, RFC 7662 section 2.2
+#[test]
+fn an_access_token_is_described_to_who_may_ask() {
+    staged(|stage| {
+        let response = stage.ask(&stage.gateway, &stage.session.access);
+        assert_header_set(&response);
+        let answer = response.json();
+        let now = stage.server.now().epoch();
+        let claims = crate::support::jwt::verify(&stage.server, &stage.session.access).claims;
+        assert_eq!(
+            answer,
+            json!({
+                "active": true, "iss": ISSUER, "sub": claims["sub"], "client_id": "shop", "username": "alice",
+                "aud": claims["aud"], "scope": "read write", "token_type": "Bearer", "iat": now, "exp": now + 600,
+                "jti": claims["jti"],
+            })
+        );
+        let service = stage.server.client("service", metadata());
+        let own = stage.server.granted(&service, &[]);
+        let answer = stage.ask(&stage.gateway, &own).json();
+        assert_eq!(
+            (&answer["active"], &answer["sub"], answer.get("username")),
+            (&json!(true), &json!("service"), None)
+        );
+    });
+}
+
+// I-01, I-02, I-04, I-08, I-10
+#[test]
+fn who_may_not_ask_learns_nothing() {
+    staged(|stage| {
+        let nobody = Credentials {
+            id: "gateway".to_owned(),
+            secret: "wrong".to_owned(),
+        };
+        assert_refused(&stage.ask(&nobody, &stage.session.access), 401, "invalid_client");
+        assert_refused(
+            &stage.server.send(&Request::form(INTROSPECT, &[("token", "x")])),
+            401,
+            "invalid_client",
+        );
+        let stranger = stage.server.client("stranger", metadata());
+        for token in [stage.session.access.as_str(), &stage.session.refresh, "garbage"] {
+            assert_refused(&stage.ask(&stranger, token), 403, "insufficient_scope");
+        }
+        let elsewhere = ClientMetadata {
+            introspect: true,
+            audiences: Audiences::parse("https://elsewhere.example").unwrap(),
+            ..metadata()
+        };
+        let elsewhere = stage.server.client("elsewhere", elsewhere);
+        assert_eq!(
+            stage.ask(&elsewhere, &stage.session.access).json(),
+            json!({"active": false})
+        );
+        assert_eq!(
+            stage.ask(&stage.gateway, &stage.session.refresh).json(),
+            json!({"active": false})
+        );
+        assert_eq!(
+            stage.ask(&stage.shop, &stage.session.access).json()["active"],
+            true,
+            "its own token"
+        );
+        let own = stage.ask(&stage.shop, &stage.session.refresh).json();
+        assert_eq!(
+            (&own["active"], &own["username"], &own["client_id"]),
+            (&json!(true), &json!("alice"), &json!("shop"))
+        );
+        let form = |body: &str| {
+            stage
+                .server
+                .send(&Request::raw_form(INTROSPECT, body).basic(&stage.gateway.id, &stage.gateway.secret))
+        };
+        assert_refused(&form(""), 400, "invalid_request");
+        assert_refused(&form("token=a&token=b"), 400, "invalid_request");
+        assert_eq!(form("token=a&token_type_hint=made_up").status, 200);
+    });
+}
+
+// I-03, I-06, I-09, I-12
+#[test]
+fn what_is_dead_forged_or_foreign_is_not_active() {
+    staged(|stage| {
+        let token = &stage.session.access;
+        let (head, tail) = token.split_at(token.rfind('.').unwrap() + 1);
+        let other = if tail.starts_with('A') { "B" } else { "A" };
+        for forged in [
+            format!("{head}{other}{}", &tail[1..]),
+            head.to_owned(),
+            token.replace('.', ""),
+            format!("{token}="),
+            "eyJhbGciOiJub25lIn0.e30.".to_owned(),
+            "a.b.c".to_owned(),
+            "kwr_".to_owned(),
+        ] {
+            assert!(!stage.is_active(&forged), "{forged}");
+        }
+        assert!(stage.is_active(token));
+        stage.server.advance(Seconds::minutes(10));
+        assert!(!stage.is_active(token), "expired");
+    });
+}
+
+// R-04, I-06, W-07
+#[test]
+fn whatever_ends_the_family_or_its_owner_ends_its_access_tokens() {
+    staged(|stage| {
+        let (server, shop) = (&stage.server, &stage.shop);
+        // Reuse.
+        let first = sign_in(server, shop, &[]);
+        let second = session(&refresh(server, shop, &first.refresh, &[]));
+        assert!(stage.is_active(&first.access) && stage.is_active(&second.access));
+        session(&refresh(server, shop, &second.refresh, &[]));
+        assert_refused(&refresh(server, shop, &first.refresh, &[]), 400, "invalid_grant");
+        assert!(!stage.is_active(&first.access) && !stage.is_active(&second.access));
+        // A new password.
+        let third = sign_in(server, shop, &[]);
+        server.set_password("alice", "another password");
+        assert!(!stage.is_active(&third.access));
+        server.set_password("alice", PASSWORD);
+        // A disabled user, and a disabled client.
+        let fourth = sign_in(server, shop, &[]);
+        let alice = server.users().show("alice").unwrap();
+        server.users().set_enabled(&alice, false, server.now()).unwrap();
+        assert!(!stage.is_active(&fourth.access));
+        server.users().set_enabled(&alice, true, server.now()).unwrap();
+        let fifth = sign_in(server, shop, &[]);
+        server
+            .admin()
+            .set_enabled(&ClientId::parse("shop").unwrap(), false, server.now())
+            .unwrap();
+        server.tick().unwrap();
+        assert!(!stage.is_active(&fifth.access));
+    });
+}
+
+// W-01 to W-08, W-11
+#[test]
+fn a_client_revokes_its_own_tokens_and_only_those() {
+    staged(|stage| {
+        let ok = |response: &Response| {
+            assert_eq!((response.status, response.text()), (200, "{}"));
+            assert_header_set(response);
+        };
+        for unknown in ["garbage", "kwr_unknown", "a.b.c"] {
+            ok(&stage.revoke(&stage.shop, unknown));
+        }
+        let form = |body: &str| {
+            stage
+                .server
+                .send(&Request::raw_form(REVOKE, body).basic(&stage.shop.id, &stage.shop.secret))
+        };
+        assert_refused(&form(""), 400, "invalid_request");
+        assert_refused(
+            &stage.server.send(&Request::form(REVOKE, &[("token", "x")])),
+            401,
+            "invalid_client",
+        );
+        for token in [&stage.session.access, &stage.session.refresh] {
+            assert_refused(&stage.revoke(&stage.gateway, token), 400, "invalid_grant");
+        }
+        // An access token ends alone.
+        ok(&stage.revoke(&stage.shop, &stage.session.access));
+        ok(&stage.revoke(&stage.shop, &stage.session.access));
+        assert!(!stage.is_active(&stage.session.access));
+        let second = session(&refresh(&stage.server, &stage.shop, &stage.session.refresh, &[]));
+        assert!(stage.is_active(&second.access));
+        // A refresh token ends its family.
+        let hinted = format!("token={}&token_type_hint=access_token", second.refresh);
+        ok(&form(&hinted));
+        assert!(!stage.is_active(&second.access));
+        assert_refused(
+            &refresh(&stage.server, &stage.shop, &second.refresh, &[]),
+            400,
+            "invalid_grant",
+        );
+        let events = stage.server.audit();
+        for event in ["login", "refresh", "family.revoked", "access_token.revoked"] {
+            assert!(events.contains(&event.to_owned()), "{event}: {events:?}");
+        }
+        for method in ["GET", "PUT"] {
+            assert_eq!(stage.server.send(&Request::new(method, REVOKE)).status, 405);
+        }
+    });
+}
+
+// once the revocation is acknowledged, nothing of the family is issued.
+#[test]
+fn a_refresh_that_races_a_revocation_gives_nothing_that_outlives_it() {
+    staged(|stage| {
+        for _ in 0..20 {
+            let first = sign_in(&stage.server, &stage.shop, &[]);
+            std::thread::scope(|scope| {
+                let refreshing = scope.spawn(|| refresh(&stage.server, &stage.shop, &first.refresh, &[]));
+                let revoking = scope.spawn(|| stage.revoke(&stage.shop, &first.refresh));
+                assert_eq!(revoking.join().unwrap().status, 200);
+                let answer = refreshing.join().unwrap();
+                if answer.status == 200 {
+                    let successor = session(&answer);
+                    assert!(!stage.is_active(&successor.access));
+                    assert_refused(
+                        &refresh(&stage.server, &stage.shop, &successor.refresh, &[]),
+                        400,
+                        "invalid_grant",
+                    );
+                }
+            });
+        }
+    });
+}
+
+// D-17
+#[test]
+fn a_client_registered_anew_under_an_old_name_inherits_nothing() {
+    staged(|stage| {
+        let id = ClientId::parse("shop").unwrap();
+        stage.server.admin().delete(&id, stage.server.now()).unwrap();
+        stage.server.advance(Seconds::new(1));
+        let again = stage.server.client("shop", for_people());
+        stage.server.tick().unwrap();
+        assert!(!stage.is_active(&stage.session.access));
+        assert_refused(
+            &refresh(&stage.server, &again, &stage.session.refresh, &[]),
+            400,
+            "invalid_grant",
+        );
+    });
+}

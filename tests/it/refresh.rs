@@ -1,0 +1,390 @@
+//! Refresh tokens: one successor, whatever happens. Rows R of the catalogue, black box over HTTP on both databases.
+
+use keywheel::oauth::{Audiences, ClientId, ClientMetadata, GrantType, Scope, Seconds};
+use keywheel::server::admin::ClientChange;
+
+use crate::support::http::{Request, Response, send};
+use crate::support::jwt;
+use crate::support::on_both;
+use crate::support::server::{Credentials, Options, TOKEN, TestServer, metadata};
+use crate::token::assert_refused;
+
+/// A client for people: passwords and refresh tokens.
+pub(crate) fn for_people() -> ClientMetadata {
+    ClientMetadata {
+        grant_types: vec![GrantType::Password, GrantType::RefreshToken],
+        ..metadata()
+    }
+}
+
+/// What a user gets when signing in.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+pub(crate) fn session(response: &Response) -> Session {
+    assert_eq!(response.status, 200, "{}", response.text());
+    let text = |member: &str| response.json()[member].as_str().unwrap().to_owned();
+    Session {
+        access: text("access_token"),
+        refresh: text("refresh_token"),
+    }
+}
+
+pub(crate) fn sign_in(server: &TestServer, client: &Credentials, parameters: &[(&str, &str)]) -> Session {
+    let mut all = vec![
+        ("grant_type", "password"),
+        ("username", "alice"),
+        ("password", PASSWORD),
+    ];
+    all.extend_from_slice(parameters);
+    session(&server.send(&Request::form(TOKEN, &all).basic(&client.id, &client.secret)))
+}
+
+pub(crate) fn refresh(server: &TestServer, client: &Credentials, token: &str, parameters: &[(&str, &str)]) -> Response {
+    let mut all = vec![("grant_type", "refresh_token"), ("refresh_token", token)];
+    all.extend_from_slice(parameters);
+    server.send(&Request::form(TOKEN, &all).basic(&client.id, &client.secret))
+}
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+fn with_session(metadata: &ClientMetadata, test: impl Fn(&TestServer, &Credentials, Session)) {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let client = server.client("shop", metadata.clone());
+        server.user("alice", PASSWORD);
+        let session = sign_in(&server, &client, &[]);
+        test(&server, &client, session);
+    });
+}
+
+//
+#[test]
+fn a_refresh_gives_a_new_access_token_and_a_new_refresh_token() {
+    with_session(&for_people(), |server, client, first| {
+        assert!(first.refresh.starts_with("kwr_") && first.refresh.len() == 4 + 43 + 6);
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        assert_ne!(first.refresh, second.refresh);
+        let (one, two) = (jwt::verify(server, &first.access), jwt::verify(server, &second.access));
+        assert_eq!(
+            (&one.claims["sub"], &one.claims["aud"]),
+            (&two.claims["sub"], &two.claims["aud"])
+        );
+        assert_ne!(one.claims["jti"], two.claims["jti"]);
+        let user = one.claims["sub"].as_str().unwrap();
+        assert!(user.starts_with("usr_") && one.claims["client_id"] == "shop");
+        session(&refresh(server, client, &second.refresh, &[]));
+    });
+}
+
+// as decided: a lost answer logs nobody out, and nothing forks.
+#[test]
+fn within_the_window_a_retry_gets_the_very_same_successor() {
+    with_session(&for_people(), |server, client, first| {
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        server.advance(Seconds::new(10));
+        let again = session(&refresh(server, client, &first.refresh, &[]));
+        assert_eq!(second.refresh, again.refresh);
+        assert_ne!(second.access, again.access);
+        session(&refresh(server, client, &again.refresh, &[]));
+    });
+}
+
+//
+#[test]
+fn a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family() {
+    for used in [false, true] {
+        with_session(&for_people(), |server, client, first| {
+            let mut newest = session(&refresh(server, client, &first.refresh, &[]));
+            if used {
+                newest = session(&refresh(server, client, &newest.refresh, &[]));
+            } else {
+                server.advance(Seconds::new(11));
+            }
+            assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+            assert_refused(&refresh(server, client, &newest.refresh, &[]), 400, "invalid_grant");
+            let events = server.audit();
+            assert!(events.contains(&"refresh.reuse".to_owned()), "{events:?}");
+            // The user signs in again, and that family lives.
+            session(&refresh(server, client, &sign_in(server, client, &[]).refresh, &[]));
+        });
+    }
+}
+
+// R-05 for a strict client: exactly one, and a parallel loser does not end the family.
+#[test]
+fn a_strict_client_gets_one_answer_and_a_late_replay_ends_the_family() {
+    let strict = ClientMetadata {
+        refresh_retry_window: Some(Seconds::new(0)),
+        ..for_people()
+    };
+    with_session(&strict, |server, client, first| {
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        let third = session(&refresh(server, client, &second.refresh, &[]));
+        server.advance(Seconds::new(6));
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        assert_refused(&refresh(server, client, &third.refresh, &[]), 400, "invalid_grant");
+    });
+}
+
+// order is by generation; the clock stands still.
+#[test]
+fn two_rotations_in_one_second_do_not_revive_the_first_token() {
+    with_session(&for_people(), |server, client, first| {
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        session(&refresh(server, client, &second.refresh, &[]));
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+    });
+}
+
+// sixty-four at once, over two nodes.
+#[test]
+fn parallel_refreshes_over_two_nodes_all_get_the_one_successor() {
+    on_both(|database| {
+        let one = TestServer::start(database.url());
+        let two = TestServer::start(database.url());
+        let client = one.client("shop", for_people());
+        one.user("alice", PASSWORD);
+        let mut token = sign_in(&one, &client, &[]).refresh;
+        for _ in 0..5 {
+            let answers: Vec<Response> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..32)
+                    .flat_map(|_| [&one, &two])
+                    .map(|server| scope.spawn(|| refresh(server, &client, &token, &[])))
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let granted: Vec<&Response> = answers.iter().filter(|answer| answer.status == 200).collect();
+            assert!(!granted.is_empty());
+            for answer in &answers {
+                // A node that is full says so, and never that the token is invalid.
+                assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+            }
+            let successors: std::collections::BTreeSet<String> =
+                granted.iter().map(|answer| session(answer).refresh).collect();
+            assert_eq!(successors.len(), 1, "a refresh token has one successor");
+            token = successors.into_iter().next().unwrap();
+        }
+    });
+}
+
+//
+#[test]
+fn a_restart_does_not_revive_a_rotated_token() {
+    on_both(|database| {
+        let (client, first, second) = {
+            let server = TestServer::start(database.url());
+            let client = server.client("shop", for_people());
+            server.user("alice", PASSWORD);
+            let first = sign_in(&server, &client, &[]);
+            let second = session(&refresh(&server, &client, &first.refresh, &[]));
+            let second = session(&refresh(&server, &client, &second.refresh, &[]));
+            (client, first, second)
+        };
+        let server = TestServer::start(database.url());
+        session(&refresh(&server, &client, &second.refresh, &[]));
+        assert_refused(&refresh(&server, &client, &first.refresh, &[]), 400, "invalid_grant");
+    });
+}
+
+//
+#[test]
+fn disabling_the_client_or_the_user_and_a_new_password_end_what_was_signed_in() {
+    with_session(&for_people(), |server, client, first| {
+        let users = server.users();
+        let alice = users.show("alice").unwrap();
+        users.set_enabled(&alice, false, server.now()).unwrap();
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        users.set_enabled(&alice, true, server.now()).unwrap();
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+
+        let second = sign_in(server, client, &[]);
+        server.set_password("alice", "another password");
+        assert_refused(&refresh(server, client, &second.refresh, &[]), 400, "invalid_grant");
+        server.set_password("alice", PASSWORD);
+
+        let third = sign_in(server, client, &[]);
+        let id = ClientId::parse("shop").unwrap();
+        server.admin().set_enabled(&id, false, server.now()).unwrap();
+        server.tick().unwrap();
+        assert_refused(&refresh(server, client, &third.refresh, &[]), 401, "invalid_client");
+        server.admin().set_enabled(&id, true, server.now()).unwrap();
+        server.tick().unwrap();
+        assert_refused(&refresh(server, client, &third.refresh, &[]), 400, "invalid_grant");
+    });
+}
+
+//
+#[test]
+fn another_clients_token_is_refused_and_lives_on() {
+    with_session(&for_people(), |server, client, first| {
+        let other = server.client("other", for_people());
+        assert_refused(&refresh(server, &other, &first.refresh, &[]), 400, "invalid_grant");
+        assert!(server.audit().contains(&"refresh.cross_client".to_owned()));
+        let unauthenticated = Request::form(
+            TOKEN,
+            &[
+                ("grant_type", "refresh_token"),
+                ("refresh_token", &first.refresh),
+                ("client_id", "shop"),
+            ],
+        );
+        assert_refused(&server.send(&unauthenticated), 401, "invalid_client");
+        session(&refresh(server, client, &first.refresh, &[]));
+    });
+}
+
+//
+#[test]
+fn scope_narrows_for_the_access_token_alone_and_never_widens() {
+    with_session(&for_people(), |server, client, first| {
+        let narrowed = refresh(server, client, &first.refresh, &[("scope", "read")]);
+        assert_eq!(narrowed.json()["scope"], "read");
+        let second = session(&narrowed);
+        assert_eq!(jwt::verify(server, &second.access).claims["scope"], "read");
+        assert_refused(
+            &refresh(server, client, &second.refresh, &[("scope", "read admin")]),
+            400,
+            "invalid_scope",
+        );
+        let full = refresh(server, client, &second.refresh, &[]);
+        assert_eq!(full.json()["scope"], "read write");
+        let third = session(&full);
+
+        let id = ClientId::parse("shop").unwrap();
+        let change = ClientChange {
+            scope: Some(Scope::parse("read").unwrap()),
+            ..ClientChange::default()
+        };
+        server.admin().update(&id, change, server.now()).unwrap();
+        server.tick().unwrap();
+        assert_refused(&refresh(server, client, &third.refresh, &[]), 400, "invalid_scope");
+    });
+}
+
+//
+#[test]
+fn a_resource_stays_within_the_grant() {
+    with_session(&for_people(), |server, client, first| {
+        let narrowed = refresh(server, client, &first.refresh, &[("resource", "https://api.example")]);
+        let second = session(&narrowed);
+        assert_eq!(jwt::verify(server, &second.access).claims["aud"], "https://api.example");
+        assert_refused(
+            &refresh(server, client, &second.refresh, &[("resource", "https://evil.example")]),
+            400,
+            "invalid_target",
+        );
+        let id = ClientId::parse("shop").unwrap();
+        let change = ClientChange {
+            audiences: Some(Audiences::parse("orders").unwrap()),
+            ..ClientChange::default()
+        };
+        server.admin().update(&id, change, server.now()).unwrap();
+        server.tick().unwrap();
+        assert_refused(&refresh(server, client, &second.refresh, &[]), 400, "invalid_target");
+    });
+}
+
+//
+#[test]
+fn only_the_exact_token_counts() {
+    with_session(&for_people(), |server, client, first| {
+        let token = &first.refresh;
+        let flipped: String = token
+            .chars()
+            .map(|c| {
+                if c.is_lowercase() {
+                    c.to_ascii_uppercase()
+                } else {
+                    c.to_ascii_lowercase()
+                }
+            })
+            .collect();
+        for wrong in [
+            &token[..token.len() - 1],
+            &token[..20],
+            "kwr_",
+            &format!("{token}x"),
+            &format!("{token}\n"),
+            &flipped,
+            &first.access,
+            &client.secret,
+        ] {
+            assert_refused(&refresh(server, client, wrong, &[]), 400, "invalid_grant");
+        }
+        assert_refused(&refresh(server, client, "", &[]), 400, "invalid_request");
+        session(&refresh(server, client, token, &[]));
+    });
+}
+
+//
+#[test]
+fn a_family_ends_by_idleness_and_by_age_and_a_clock_set_back_changes_nothing_of_what_was_rotated() {
+    let short = ClientMetadata {
+        refresh_ttl: Some(Seconds::hours(1)),
+        refresh_absolute_ttl: Some(Seconds::hours(3)),
+        ..for_people()
+    };
+    with_session(&short, |server, client, first| {
+        server.advance(Seconds::new(3_600));
+        server.tick().unwrap();
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        let mut session_now = sign_in(server, client, &[]);
+        for _ in 0..3 {
+            server.advance(Seconds::new(3_599));
+            server.tick().unwrap();
+            session_now = session(&refresh(server, client, &session_now.refresh, &[]));
+        }
+        server.advance(Seconds::new(10));
+        assert_refused(
+            &refresh(server, client, &session_now.refresh, &[]),
+            400,
+            "invalid_grant",
+        );
+    });
+}
+
+// T-35 for refresh: a fault of ours is never invalid_grant.
+#[test]
+fn without_the_database_a_refresh_is_503_and_works_when_it_returns() {
+    let mut postgres = crate::support::postgres::TestPostgres::start();
+    let server = TestServer::with(&postgres.url("postgres"), Options::default());
+    let client = server.client("shop", for_people());
+    server.user("alice", PASSWORD);
+    let first = sign_in(&server, &client, &[]);
+    postgres.stop();
+    for _ in 0..2 {
+        assert_refused(
+            &refresh(&server, &client, &first.refresh, &[]),
+            503,
+            "temporarily_unavailable",
+        );
+    }
+    postgres.restart();
+    while server.tick().is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    session(&refresh(&server, &client, &first.refresh, &[]));
+}
+
+#[test]
+fn what_has_expired_leaves_the_tables() {
+    with_session(&for_people(), |server, client, first| {
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        server.advance(Seconds::days(91));
+        let living = sign_in(server, client, &[]);
+        for _ in 0..3 {
+            server.advance(Seconds::minutes(2));
+            server.tick().unwrap();
+        }
+        let count = |table: &str| server.count(table);
+        assert_eq!((count("token_families"), count("refresh_tokens")), (1, 1), "{second:?}");
+        session(&refresh(server, client, &living.refresh, &[]));
+        let metrics = send(server.management, &Request::get("/metrics"));
+        assert!(metrics.text().contains("keywheel_expired_rows"), "{}", metrics.text());
+    });
+}
