@@ -37,6 +37,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         refresh_ttl: config.refresh_ttl,
         refresh_absolute_ttl: config.refresh_absolute_ttl,
         password_grant: config.password_grant,
+        audit_retention: config.audit_retention,
         password_threads: config.workers,
         max_staleness: config.max_staleness,
         cached_clients: config.cached_clients,

@@ -124,6 +124,12 @@ pub const SETTINGS: &[Setting] = &[
         "whether users' passwords are taken: true or false",
     ),
     setting(
+        "audit.retention",
+        &["KEYWHEEL_AUDIT_RETENTION"],
+        "365d",
+        "how long audit events are kept",
+    ),
+    setting(
         "clients.cached",
         &["KEYWHEEL_CLIENTS_CACHED"],
         "100000",

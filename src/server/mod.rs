@@ -56,6 +56,8 @@ pub struct Settings {
     pub password_grant: bool,
     /// Passwords that are checked at once.
     pub password_threads: usize,
+    /// How long audit events are kept.
+    pub audit_retention: Seconds,
     /// How long a cached client may be served while the database is out of reach.
     pub max_staleness: Seconds,
     /// Most clients kept in memory.
@@ -160,6 +162,8 @@ impl Server {
         let pruned = NumericDate::from_epoch(self.pruned_at.load(Ordering::Relaxed));
         if cx.now.since(pruned) >= PRUNE_EVERY {
             self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;
+            self.store
+                .prune_audit_events(cx.now - self.settings.audit_retention, MOST_AUDIT_EVENTS)?;
             self.pruned_at.store(cx.now.epoch(), Ordering::Relaxed);
         }
         self.sweep(cx.now)
@@ -197,6 +201,8 @@ const READY_STALENESS: Seconds = Seconds::new(5);
 const FEED_RETENTION: Seconds = Seconds::new(600);
 /// Time between two looks for expired rows, once there are none left.
 const SWEEP_EVERY: Seconds = Seconds::minutes(1);
+/// Most audit events deleted in a minute: as many as a busy node writes.
+const MOST_AUDIT_EVENTS: u32 = 50_000;
 /// Most rows of a table in one statement, so that none holds up a request.
 const SWEEP_BATCH: u32 = 1_000;
 /// Time between two looks at the end of the feed.

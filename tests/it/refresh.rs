@@ -384,6 +384,10 @@ fn what_has_expired_leaves_the_tables() {
         let count = |table: &str| server.count(table);
         assert_eq!((count("token_families"), count("refresh_tokens")), (1, 1), "{second:?}");
         session(&refresh(server, client, &living.refresh, &[]));
+        assert!(server.audit().contains(&"refresh".to_owned()));
+        server.advance(Seconds::days(366));
+        server.tick().unwrap();
+        assert!(!server.audit().contains(&"refresh".to_owned()), "{:?}", server.audit());
         let metrics = send(server.management, &Request::get("/metrics"));
         assert!(metrics.text().contains("keywheel_expired_rows"), "{}", metrics.text());
     });

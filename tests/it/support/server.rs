@@ -151,6 +151,7 @@ impl TestServer {
             refresh_ttl: Seconds::days(14),
             refresh_absolute_ttl: Seconds::days(90),
             password_grant: options.password_grant,
+            audit_retention: Seconds::days(365),
             password_threads: 2,
             max_staleness: options.max_staleness,
             cached_clients: 1_000,
