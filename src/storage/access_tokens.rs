@@ -14,8 +14,8 @@ use crate::oauth::{FamilyId, NumericDate};
 pub struct AccessTokenState {
     /// Somebody revoked this token.
     pub revoked: bool,
-    /// Its family was revoked, or its client or user is gone, was disabled or has another password. False when no family was asked
-    /// about.
+    /// Its family was revoked, or its client or user is gone, was disabled or has another password. False when no family was
+    /// asked about.
     ///
     /// That the family's time is over does not count as long as the family is stored; a family that was swept counts as ended.
     /// An access token should not outlive its family.

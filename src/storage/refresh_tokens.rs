@@ -127,8 +127,8 @@ impl Store {
                     successor_expires_at: rotation.successor_expires_at.epoch(),
                     event: audit::Row::from(&event),
                 };
-                // Not `get_result`, which is content with the first row. Rows are there before the commit, and a server that is shut
-                // down in between still sends them; reading on to the end waits for the commit.
+                // Not `get_result`, which is content with the first row. Rows are there before the commit, and a server that is
+                // shut down in between still sends them; reading on to the end waits for the commit.
                 let answer: Vec<(bool, bool)> = statement.load(&mut link.connection)?;
                 let (is_usable, rotated) = answer.first().copied().ok_or(DieselError::NotFound)?;
                 Ok(match (rotated, is_usable) {
@@ -176,7 +176,8 @@ fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: AuditEvent) -> R
 
 /// The rotation on PostgreSQL as one statement, which is prepared once per connection.
 ///
-/// It waits while somebody ends families of clients or users and then sees that they did (see [`OPEN_GATE`]). It locks the row of the family, so that it waits for a revocation under way and sees it, then marks the token if nobody did, and
+/// It waits while somebody ends the families of a client or a user, and then sees that they did (see [`OPEN_GATE`]). It locks the
+/// row of the family, so that it waits for a revocation under way and sees that. Then it marks the token if nobody did, and
 /// only then stores the successor and the event. Whoever comes second waits for the first, finds the token marked, and changes
 /// nothing.
 #[derive(QueryId)]

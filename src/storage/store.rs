@@ -225,10 +225,11 @@ const ONE_ADMINISTRATOR: &str = "SELECT pg_advisory_xact_lock(773872508846561009
 /// Waits until no transaction is under way that gives out a refresh token, and keeps others from beginning.
 ///
 /// Whether client and user allow a rotation is read in the rotation's own statement, by its snapshot of the database. A snapshot
-/// from before the end of a family must not give out a token after it; and if each rotation locked the rows of client and user, all
-/// of a busy client's would contend for one row and the administrator might wait for ever. But a statement locks the tables that
-/// it names before it takes its snapshot, and table locks queue in order. So all of them name an empty table, which costs next to
-/// nothing: whoever holds it exclusively has waited for the earlier ones, and the later ones see what the holder committed.
+/// from before the end of a family must not give out a token after it; and if each rotation locked the rows of client and user,
+/// all of a busy client's would contend for one row and the administrator might wait for ever. But a statement locks the tables
+/// that it names before it takes its snapshot, and table locks queue in order. So all of them name an empty table, which costs
+/// next to nothing: whoever holds it exclusively has waited for the earlier ones, and the later ones see what the holder
+/// committed.
 ///
 /// The two modes conflict with each other and not with that of a mere reader, such as a backup.
 const CLOSED_GATE: &str = "LOCK TABLE family_gate IN EXCLUSIVE MODE";

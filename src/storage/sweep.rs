@@ -39,11 +39,11 @@ diesel::define_sql_function! {
 }
 
 /// "kwsweeps" in ASCII, as a number; nobody else's lock.
-const ONE_SWEEPER: i64 = 7_743_801_377_562_389_619;
+const ONE_SWEEPER: i64 = 7_743_785_040_926_306_419;
 
 impl Store {
-    /// Deletes at most `limit` expired rows of each kind (and never more than 10 000), the longest expired first; a row that has not expired at `now` is never
-    /// touched. Of several nodes that sweep at once one does; `None` for the others.
+    /// Deletes at most `limit` expired rows of each kind, and never more than 10 000, the longest expired first. A row that has
+    /// not expired at `now` is never touched. Of several nodes that sweep at once one does; `None` for the others.
     ///
     /// A used token stays until it expires, so that a replay is noticed as long as the token could have been used.
     pub fn sweep(&self, now: NumericDate, limit: u32) -> Result<Option<Swept>, Error> {

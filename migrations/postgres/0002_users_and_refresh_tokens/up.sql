@@ -64,8 +64,8 @@ CREATE TABLE revoked_access_tokens (
 );
 CREATE INDEX revoked_access_tokens_expires_at ON revoked_access_tokens (expires_at);
 
--- Always empty. Whoever gives out a refresh token names it; whoever ends the families of a client or a user locks it until the end
--- is committed. So the end waits for the statements under way, and later ones see it.
+-- Always empty. Whoever gives out a refresh token names it; whoever ends the families of a client or a user locks it until the
+-- end is committed. So the end waits for the statements under way, and later ones see it.
 CREATE TABLE family_gate (
     id BIGINT PRIMARY KEY CONSTRAINT family_gate_empty CHECK (id IS NULL)
 );
