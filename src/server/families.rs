@@ -6,7 +6,7 @@
 use tracing::warn;
 
 use super::grants::{Beginning, Continuation};
-use super::{Context, RegisteredClient, Server, TokenError, TokenRequest, audit};
+use super::{Context, Failure, RegisteredClient, Server, TokenError, TokenRequest, audit};
 use crate::oauth::{ErrorCode, NumericDate, OAuthError, Parameter, RefreshToken, Seconds};
 use crate::storage::{self, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome};
 
@@ -119,12 +119,13 @@ fn begin(
     request: &TokenRequest,
     cx: &Context<'_>,
 ) -> Result<RefreshToken, TokenError> {
-    let Beginning { family, user, within } = beginning;
+    let Beginning {
+        family,
+        user,
+        within,
+        expires_at,
+    } = beginning;
     let metadata = &client.client.metadata;
-    let expires_at = cx.now
-        + metadata
-            .refresh_absolute_ttl
-            .unwrap_or(server.settings.refresh_absolute_ttl);
     let idle = (cx.now + metadata.refresh_ttl.unwrap_or(server.settings.refresh_ttl)).min(expires_at);
     let token = RefreshToken::derive(server.vault.refresh_key(), &family, 0);
     let event = audit::login(&client.client, &user, request, cx.now);
@@ -140,7 +141,8 @@ fn begin(
     let hash = server.vault.refresh_hasher().hash(token.expose());
     match server.store.open_family(&new, &hash, idle, &event)? {
         FamilyCreation::Opened => Ok(token),
-        FamilyCreation::Gone => Err(refused("the client or the user was disabled meanwhile").into()),
+        // Disabled a moment ago, or enabled again and this node has not heard of it: the next try gets the right answer.
+        FamilyCreation::Gone => Err(Failure::Unavailable("the client or the user changed meanwhile", None).into()),
     }
 }
 
@@ -166,8 +168,18 @@ fn rotate(
     {
         RotationOutcome::Rotated => Ok(token),
         // Somebody was first between our look and our write: a parallel request of the same client, most likely.
-        RotationOutcome::Replayed if retry_window(client) > Seconds::new(0) => Ok(token),
-        RotationOutcome::Replayed => Err(refused("the refresh token was exchanged a moment ago").into()),
+        RotationOutcome::Replayed => {
+            let again = server.store.refresh_token(&rotation.hash)?;
+            let lost = again.is_some_and(|again| {
+                let judgement = judge(&again, retry_window(client), cx.now);
+                again.family.end(cx.now).is_none() && matches!(judgement, Judgement::Stands(Standing::AnswerLost))
+            });
+            if lost {
+                Ok(token)
+            } else {
+                Err(refused("the refresh token was exchanged a moment ago").into())
+            }
+        }
         RotationOutcome::Ended => Err(refused("the family ended meanwhile").into()),
     }
 }

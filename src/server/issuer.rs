@@ -45,6 +45,10 @@ pub(super) fn issue(
     cx: &mut Context<'_>,
 ) -> Result<TokenResponse, TokenError> {
     let lifetime = client.metadata.access_ttl.unwrap_or(settings.access_ttl);
+    let lifetime = match authorization.continuation.family_end() {
+        Some(end) => lifetime.min(end.since(cx.now)),
+        None => lifetime,
+    };
     // Introspection reads the family off it: when that has ended, so has every access token of it.
     let jti = match authorization.continuation.family() {
         Some(family) => family.jti(cx.rng),

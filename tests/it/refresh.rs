@@ -321,9 +321,9 @@ fn only_the_exact_token_counts() {
     });
 }
 
-//
+//
 #[test]
-fn a_family_ends_by_idleness_and_by_age_and_a_clock_set_back_changes_nothing_of_what_was_rotated() {
+fn a_family_ends_by_idleness_and_by_age_and_no_access_token_outlives_it() {
     let short = ClientMetadata {
         refresh_ttl: Some(Seconds::hours(1)),
         refresh_absolute_ttl: Some(Seconds::hours(3)),
@@ -339,6 +339,12 @@ fn a_family_ends_by_idleness_and_by_age_and_a_clock_set_back_changes_nothing_of_
             server.tick().unwrap();
             session_now = session(&refresh(server, client, &session_now.refresh, &[]));
         }
+        let claims = jwt::verify(server, &session_now.access).claims;
+        assert_eq!(
+            claims["exp"],
+            server.now().epoch() + 3,
+            "an access token does not outlive its family"
+        );
         server.advance(Seconds::new(10));
         assert_refused(
             &refresh(server, client, &session_now.refresh, &[]),

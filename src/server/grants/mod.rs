@@ -9,7 +9,7 @@ use self::client_credentials::ClientCredentialsGrant;
 use self::password::PasswordGrant;
 use self::refresh_token::RefreshTokenGrant;
 use super::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
-use crate::oauth::{Audiences, Client, GrantType, Scope, User};
+use crate::oauth::{Audiences, Client, GrantType, NumericDate, Scope, User};
 use crate::storage::RefreshTokenRecord;
 
 /// Every grant that the server knows: dispatch and metadata both read this table.
@@ -83,11 +83,22 @@ pub struct Beginning {
     pub family: crate::oauth::FamilyId,
     /// Who signed in.
     pub user: User,
+    /// When the family ends, however often it is refreshed.
+    pub expires_at: NumericDate,
     /// What every token of the family may ask for.
     pub within: Limits,
 }
 
 impl Continuation {
+    /// When the family ends; an access token does not outlive it.
+    pub(super) fn family_end(&self) -> Option<NumericDate> {
+        match self {
+            Continuation::None => None,
+            Continuation::Begin(beginning) => Some(beginning.expires_at),
+            Continuation::Rotate(record) | Continuation::Repeat(record) => Some(record.family.expires_at),
+        }
+    }
+
     /// The family that the access token belongs to.
     pub(super) fn family(&self) -> Option<&crate::oauth::FamilyId> {
         match self {

@@ -42,7 +42,7 @@ impl Grant for PasswordGrant {
                 if upgrade {
                     improve(server, &user, &stored, password, cx);
                 }
-                Ok(authorized(client, user, cx))
+                Ok(authorized(server, client, user, cx))
             }
             (known, _) => {
                 let user = known.map(|(user, _)| user);
@@ -77,15 +77,18 @@ fn presented(request: &TokenRequest) -> Result<(Username, &str), OAuthError> {
     Ok((username, password))
 }
 
-fn authorized(client: &RegisteredClient, user: User, cx: &mut Context<'_>) -> Authorization {
+fn authorized(server: &Server, client: &RegisteredClient, user: User, cx: &mut Context<'_>) -> Authorization {
     let within = Limits::of(&client.client);
     let subject = user.user_id.as_str().to_owned();
     let refreshes = client.client.metadata.grant_types.contains(&GrantType::RefreshToken);
     let continuation = if refreshes {
         let family = FamilyId::generate(cx.rng);
+        let life = client.client.metadata.refresh_absolute_ttl;
+        let expires_at = cx.now + life.unwrap_or(server.settings.refresh_absolute_ttl);
         Continuation::Begin(Box::new(Beginning {
             family,
             user,
+            expires_at,
             within: within.clone(),
         }))
     } else {
