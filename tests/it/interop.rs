@@ -1,6 +1,7 @@
 //! Real clients and resource servers against the real program: `tests/interop` holds one small program per library, with the rules
 //! that it checks; here each is run against a server of its own.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -14,6 +15,12 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const AUDIENCE: &str = "https://api.example";
 /// The audience of the client whose tokens that resource server must refuse.
 const ELSEWHERE: &str = "https://elsewhere.example";
+/// What a service is registered with, and what a client for people is.
+const SERVICE: [&str; 2] = ["--grant", "client_credentials"];
+const PEOPLE: [&str; 4] = ["--grant", "password", "--grant", "refresh_token"];
+const SIMPLEJWT: [&str; 2] = ["--claim-profile", "simplejwt"];
+/// With everything that a client could encode wrongly in a form.
+const PASSWORD: &str = "correct horse + battery & 100% \u{e9}=\u{20ac}";
 
 #[test]
 fn pyjwt_verifies_the_token_by_its_kid_and_cryptography_the_certificates() {
@@ -21,17 +28,17 @@ fn pyjwt_verifies_the_token_by_its_kid_and_cryptography_the_certificates() {
 }
 
 #[test]
-fn authlib_accepts_the_metadata_and_fetches_and_verifies_tokens() {
+fn authlib_accepts_the_metadata_and_fetches_verifies_refreshes_introspects_and_revokes_tokens() {
     python("authlib_client.py");
 }
 
 #[test]
-fn requests_oauthlib_gets_the_very_scope_it_asked_for_with_raw_basic() {
+fn requests_oauthlib_gets_the_very_scope_it_asked_for_with_raw_basic_and_refreshes_by_itself() {
     python("requests_oauthlib_client.py");
 }
 
 #[test]
-fn django_rest_framework_with_simplejwt_needs_the_url_of_the_keys_alone() {
+fn django_rest_framework_with_simplejwt_needs_the_url_of_the_keys_alone_for_services_and_people() {
     python("drf_simplejwt.py");
 }
 
@@ -41,7 +48,7 @@ fn jose_verifies_the_token_with_the_remote_key_set() {
 }
 
 #[test]
-fn openid_client_discovers_the_server_in_both_ways_and_fetches_tokens() {
+fn openid_client_discovers_the_server_in_both_ways_and_leads_tokens_through_their_life() {
     node("openid_client.mjs");
 }
 
@@ -90,33 +97,45 @@ fn accepts(mut program: Command) {
 
 /// What a client program must know of the server; `tests/interop/python/checks.py` says the same in words.
 fn describe(folder: &Folder, server: &Served) -> Value {
-    let plain = client(folder, "plain", AUDIENCE, "rfc9068");
+    let plain = client(folder, "plain", AUDIENCE, &[&SERVICE]);
     json!({
         "issuer": server.issuer,
         "token_endpoint": format!("{}/oauth2/token", server.issuer),
+        "introspection_endpoint": format!("{}/oauth2/introspect", server.issuer),
+        "revocation_endpoint": format!("{}/oauth2/revoke", server.issuer),
         "jwks_uri": format!("{}/.well-known/jwks.json", server.issuer),
         "client_id": plain["client_id"],
         "client_secret": plain["client_secret"],
         "audience": AUDIENCE,
-        "simplejwt": client(folder, "simplejwt", AUDIENCE, "simplejwt"),
-        "elsewhere": client(folder, "elsewhere", ELSEWHERE, "simplejwt"),
+        "simplejwt": client(folder, "simplejwt", AUDIENCE, &[&SERVICE, &SIMPLEJWT]),
+        "elsewhere": client(folder, "elsewhere", ELSEWHERE, &[&SERVICE, &SIMPLEJWT]),
+        "people": client(folder, "people", AUDIENCE, &[&PEOPLE]),
+        "people_simplejwt": client(folder, "people-simplejwt", AUDIENCE, &[&PEOPLE, &SIMPLEJWT]),
+        "gateway": client(folder, "gateway", AUDIENCE, &[&SERVICE, &["--introspect"]]),
+        "user": user(folder, "alice"),
     })
 }
 
 /// Registers a client as an administrator does, while the server runs.
-fn client(folder: &Folder, name: &str, audience: &str, profile: &str) -> Value {
-    let arguments = [
-        "client",
-        "create",
-        name,
-        "--grant",
-        "client_credentials",
-        "--scope",
-        "read",
-        "--scope",
-        "write",
-    ];
-    folder.json(&[&arguments[..], &["--audience", audience, "--claim-profile", profile]].concat())
+fn client(folder: &Folder, name: &str, audience: &str, more: &[&[&str]]) -> Value {
+    let arguments = ["client", "create", name, "--scope", "read", "--scope", "write"];
+    folder.json(&[&arguments[..], &["--audience", audience], &more.concat()].concat())
+}
+
+/// The same for a user, whose password is no argument.
+fn user(folder: &Folder, name: &str) -> Value {
+    let mut child = folder
+        .command(&["user", "create", name, "--password-stdin", "--output", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{PASSWORD}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let user: Value = serde_json::from_slice(&output.stdout).unwrap();
+    json!({"user_id": user["user_id"], "username": user["username"], "password": PASSWORD})
 }
 
 /// Where the clients are installed, now if not before: at their pinned versions, by `scripts/interop-setup`.

@@ -1,4 +1,6 @@
-"""Authlib, as a client and as a resource server: metadata (RFC 8414), client_credentials, access tokens (RFC 9068)."""
+"""Authlib, as a client and as a resource server: metadata (RFC 8414), client_credentials, access tokens (RFC 9068); and for
+people: password, refresh_token, introspection (RFC 7662), revocation (RFC 7009).
+"""
 
 import json
 
@@ -18,6 +20,7 @@ def program(server):
         check(method in metadata["token_endpoint_auth_methods_supported"], f"The metadata lists {method}.")
         token = check_session(server, metadata, method)
         check_resource_server(server, metadata, token)
+        check_people(server, metadata, method)
 
 
 def check_metadata(server):
@@ -27,9 +30,10 @@ def check_metadata(server):
     metadata = AuthorizationServerMetadata(json.loads(body))
     metadata.validate()
     check(metadata["issuer"] == server["issuer"], "The issuer of the metadata is the issuer, byte for byte.")
-    for member in ("token_endpoint", "jwks_uri"):
+    for member in ("token_endpoint", "introspection_endpoint", "revocation_endpoint", "jwks_uri"):
         check(metadata[member] == server[member], f"{member} of the metadata is where it is served.")
-    check("client_credentials" in metadata["grant_types_supported"], "The metadata lists client_credentials.")
+    for grant in ("client_credentials", "password", "refresh_token"):
+        check(grant in metadata["grant_types_supported"], f"The metadata lists {grant}.")
     check(None not in metadata.values() and [] not in metadata.values(), "No member of the metadata is null or empty.")
     return metadata
 
@@ -102,6 +106,111 @@ def check_resource_server(server, metadata, token):
     # Authlib's validator accepts a token without typ; joserfc shows what is there.
     header = jwt.decode(token, validator.jwks, algorithms=["RS256"]).header
     check(header["typ"] == "at+jwt", "typ is at+jwt (RFC 9068 2.1).")
+
+
+def check_people(server, metadata, method):
+    """One user, signed in by a session that authenticates with `method`: from the password to a stolen token and a logout."""
+    user = server["user"]
+    kept = []
+
+    def keep(token, **_):
+        kept.append(token)
+
+    with (
+        session_of(server["people"], metadata, method, scope="read", update_token=keep) as session,
+        session_of(server["gateway"], metadata, method) as gateway,
+    ):
+        first = sign_in(session, user)
+        check(first["scope"] == "read", "The granted scope is the requested one.")
+        claims = Validator(server, metadata, server["audience"]).authenticate_token(first["access_token"])
+        check(claims["sub"] == user["user_id"], "sub of a user's token is the user's id.")
+        check(claims["client_id"] == server["people"]["client_id"], "client_id is the client that signed the user in.")
+        check(claims["scope"] == "read", "scope is the granted scope.")
+
+        second = dict(session.refresh_token())
+        check(second["refresh_token"] != first["refresh_token"], "A refresh gives a new refresh token.")
+        check(second["access_token"] != first["access_token"], "A refresh gives a new access token.")
+        check(second["scope"] == "read", "A refresh gives no more scope than was granted.")
+        session.token = {**second, "expires_at": 1}
+        session.ensure_active_token(session.token)
+        third = dict(session.token)
+        check(len({token["refresh_token"] for token in (first, second, third)}) == 3, "A session refreshes by itself.")
+        check(kept[-1]["refresh_token"] == third["refresh_token"], "A session hands over what it refreshed.")
+
+        check_introspection(server, metadata, session, gateway, second, third)
+
+        # Used again after its successor was: somebody else has it.
+        refusal = refused(
+            OAuthError,
+            lambda: session.refresh_token(refresh_token=first["refresh_token"]),
+            "The old refresh token is refused after the new one was used.",
+        )
+        check(refusal.error == "invalid_grant", f"A refresh token used again is invalid_grant, not {refusal.error}.")
+        check_ended(metadata, session, gateway, third, "A refresh token used again")
+
+        token = sign_in(session, user)
+        for _ in range(2):
+            response = session.revoke_token(
+                metadata["revocation_endpoint"], token=token["refresh_token"], token_type_hint="refresh_token"
+            )
+            check(response.status_code == 200, f"A revocation answers 200, also when repeated, not {response.status_code}.")
+        check_ended(metadata, session, gateway, token, "Revocation")
+
+        refusal = refused(OAuthError, lambda: sign_in(session, {**user, "password": "wrong"}), "A wrong password is refused.")
+        check(refusal.error == "invalid_grant", f"A wrong password is invalid_grant, not {refusal.error}.")
+
+
+def session_of(client, metadata, method, **how):
+    return OAuth2Session(
+        client["client_id"],
+        client["client_secret"],
+        token_endpoint_auth_method=method,
+        revocation_endpoint_auth_method=method,
+        token_endpoint=metadata["token_endpoint"],
+        **how,
+    )
+
+
+def sign_in(session, user):
+    """A copy of the token, because the session changes its own. Authlib takes the grant from the parameters."""
+    return dict(session.fetch_token(username=user["username"], password=user["password"]))
+
+
+def introspected(metadata, session, token, kind):
+    response = session.introspect_token(metadata["introspection_endpoint"], token=token[kind], token_type_hint=kind)
+    check(response.status_code == 200, f"Introspection answers 200, not {response.status_code} {response.text}.")
+    return response.json()
+
+
+def check_introspection(server, metadata, session, gateway, rotated, newest):
+    answer = introspected(metadata, gateway, newest, "access_token")
+    expected = {
+        "active": True,
+        "iss": server["issuer"],
+        "sub": server["user"]["user_id"],
+        "username": server["user"]["username"],
+        "client_id": server["people"]["client_id"],
+        "aud": server["audience"],
+        "scope": "read",
+        "token_type": "Bearer",
+    }
+    check(expected.items() <= answer.items(), f"Introspection describes the access token: {answer}")
+    check(answer["exp"] - answer["iat"] == newest["expires_in"], "exp is iat plus expires_in.")
+    check(introspected(metadata, session, newest, "refresh_token")["active"], "A client's newest refresh token is active.")
+    for who, token, rule in (
+        (session, rotated, "A refresh token that was exchanged is not active, and nothing is said of it."),
+        (gateway, newest, "A refresh token is of no use to a resource server (RFC 7662 4)."),
+    ):
+        check(introspected(metadata, who, token, "refresh_token") == {"active": False}, rule)
+
+
+def check_ended(metadata, session, gateway, token, what):
+    inactive = introspected(metadata, gateway, token, "access_token")
+    check(inactive == {"active": False}, f"{what} ends the access token for who introspects: {inactive}")
+    refusal = refused(
+        OAuthError, lambda: session.refresh_token(refresh_token=token["refresh_token"]), f"{what} ends the refresh token."
+    )
+    check(refusal.error == "invalid_grant", f"An ended refresh token is invalid_grant, not {refusal.error}.")
 
 
 run(program)

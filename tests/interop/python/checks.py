@@ -3,16 +3,22 @@
 The description is one JSON object, in the file named by the first argument or on standard input:
 
     issuer, token_endpoint, jwks_uri        of the server
+    introspection_endpoint, revocation_endpoint
     client_id, client_secret                a client as it is registered by default, with the scopes `read` and `write`
     audience                                the one audience registered for it
     simplejwt {client_id, client_secret}    a client with the claim profile simplejwt and the same audience
     elsewhere {client_id, client_secret}    a client with the claim profile simplejwt and another audience
+    people {client_id, client_secret}       a client for people (password and refresh_token), with the same scopes and audience
+    people_simplejwt {…}                    the same with the claim profile simplejwt
+    gateway {client_id, client_secret}      a client of the same audience that may introspect the tokens of others
+    user {user_id, username, password}      somebody who signs in
 """
 
 import base64
 import json
 import sys
 import traceback
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -70,15 +76,27 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def token_response(server, client=None, **parameters):
     """A token response for `client` (the plain one by default), fetched with nothing but the standard library."""
-    client = client or server
+    status, answer = post(
+        server["token_endpoint"], client or server, **{"grant_type": "client_credentials", **parameters}
+    )
+    check(status == 200, f"The token endpoint answers 200, not {status} {answer}.")
+    return answer
+
+
+def post(url, client, **parameters):
+    """The status and the JSON of what `url` answers to a form that `client` sends."""
     pair = ":".join(urllib.parse.quote_plus(client[half]) for half in ("client_id", "client_secret"))
     request = urllib.request.Request(
-        server["token_endpoint"],
-        data=urllib.parse.urlencode({"grant_type": "client_credentials", **parameters}).encode(),
+        url,
+        data=urllib.parse.urlencode(parameters).encode(),
         headers={"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()},
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return json.load(response)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.load(refusal)
 
 
 def tampered(token):

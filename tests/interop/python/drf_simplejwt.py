@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import django
-from checks import check, run, tampered, token_response
+from checks import check, post, run, tampered, token_response
 from django.conf import settings
 
 CASES = ("default", "mapped")
@@ -79,6 +79,47 @@ def default(server):
     status, body = get("/services", token_response(server)["access_token"])
     check(status == 401, "Without the profile the default claim names do not work, or this case shows nothing.")
     check_refusals(server, "/services", token)
+    check_life(server)
+
+
+def check_life(server):
+    """The life of a user's tokens under simplejwt, with keywheel in the place of its views: obtain, use, refresh, blacklist."""
+    client, user = server["people_simplejwt"], server["user"]
+
+    # TokenObtainPairView
+    pair = token_response(
+        server, client, grant_type="password", username=user["username"], password=user["password"], scope="read"
+    )
+    check_user(server, pair)
+    check_refusals(server, "/services", pair["access_token"])
+    status, body = get("/services", pair["refresh_token"])
+    check(status == 401, f"A refresh token opens no view: {status} {body}")
+
+    # TokenRefreshView, with ROTATE_REFRESH_TOKENS
+    refreshed = token_response(server, client, grant_type="refresh_token", refresh_token=pair["refresh_token"])
+    check(refreshed["refresh_token"] != pair["refresh_token"], "A refresh gives a new refresh token.")
+    check(refreshed["access_token"] != pair["access_token"], "A refresh gives a new access token.")
+    check_user(server, refreshed)
+
+    # TokenBlacklistView, which simplejwt answers with 200 and {} too
+    status, body = post(server["revocation_endpoint"], client, token=refreshed["refresh_token"])
+    check((status, body) == (200, {}), f"A revocation answers 200 and an empty object, not {status} {body}.")
+    for token in (refreshed, pair):
+        status, body = post(
+            server["token_endpoint"], client, grant_type="refresh_token", refresh_token=token["refresh_token"]
+        )
+        check((status, body.get("error")) == (400, "invalid_grant"), f"A blacklisted refresh token is refused: {status} {body}")
+    # As with simplejwt, who looks at the keys alone accepts an access token until it expires; who introspects does not.
+    check_user(server, refreshed)
+    status, body = post(server["introspection_endpoint"], server["gateway"], token=refreshed["access_token"])
+    check((status, body) == (200, {"active": False}), f"After a revocation the access token is not active: {status} {body}")
+
+
+def check_user(server, answer):
+    status, body = get("/services", answer["access_token"])
+    check(status == 200, f"simplejwt accepts the token of a user: {status} {body}")
+    check(body["user"] == server["user"]["user_id"], f"user_id is the user's id: {body}")
+    check(body["scope"] == "read", f"The scope is the one that the user signed in for, also after a refresh: {body}")
 
 
 def mapped(server):

@@ -1,4 +1,4 @@
-"""requests-oauthlib and oauthlib: raw Basic, and a changed scope is an exception."""
+"""requests-oauthlib and oauthlib: raw Basic, a changed scope is an exception, and a session that refreshes by itself."""
 
 import os
 
@@ -7,7 +7,13 @@ os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
 
 import requests  # noqa: E402
 from checks import check, refused, run  # noqa: E402
-from oauthlib.oauth2 import BackendApplicationClient, InvalidClientError, InvalidScopeError  # noqa: E402
+from oauthlib.oauth2 import (  # noqa: E402
+    BackendApplicationClient,
+    InvalidClientError,
+    InvalidGrantError,
+    InvalidScopeError,
+    LegacyApplicationClient,
+)
 from requests.auth import HTTPBasicAuth  # noqa: E402
 from requests_oauthlib import OAuth2Session  # noqa: E402
 
@@ -36,6 +42,7 @@ def program(server):
         "A wrong secret is invalid_client.",
     )
     check_answers(server)
+    check_people(server)
 
 
 def fetch_token(server, scope, **how):
@@ -57,6 +64,51 @@ def check_answers(server):
     check(answer.status_code == 401, f"A wrong secret is 401, not {answer.status_code}.")
     check(answer.headers.get("WWW-Authenticate", "").startswith("Basic "), "401 names the scheme that was used.")
     check(answer.json()["error"] == "invalid_client", "A wrong secret is invalid_client.")
+
+
+def check_people(server):
+    people, user, endpoint = server["people"], server["user"], server["token_endpoint"]
+    by_name = dict(client_id=people["client_id"], client_secret=people["client_secret"])
+    basic = HTTPBasicAuth(*by_name.values())
+    # The two ways in which a session can authenticate when it refreshes by itself: Basic from the request, or the form; what is
+    # in auto_refresh_kwargs goes into the form of every refresh.
+    for in_form, with_request, refresh_auth in (({}, by_name, basic), (by_name, {}, None)):
+        kept = []
+        client = LegacyApplicationClient(client_id=people["client_id"], scope=["read"])
+        with OAuth2Session(
+            client=client, auto_refresh_url=endpoint, auto_refresh_kwargs=in_form, token_updater=kept.append
+        ) as session:
+
+            def sign_in(password, session=session):
+                return dict(session.fetch_token(endpoint, username=user["username"], password=password, auth=basic))
+
+            refused(InvalidGrantError, lambda: sign_in("wrong"), "A wrong password is invalid_grant.")
+            first = sign_in(user["password"])
+            check(first["scope"] == ["read"], "The granted scope is the requested one.")
+            check("refresh_token" in first, "A client for people gets a refresh token.")
+
+            session.token = {**first, "expires_at": 1}
+            # Any resource will do; nobody asks here for the token.
+            response = session.get(server["jwks_uri"], timeout=10, **with_request)
+            check(len(kept) == 1, "A session refreshes by itself when expires_at is over.")
+            second = dict(kept[0])
+            check(second["access_token"] != first["access_token"], "A refresh gives a new access token.")
+            check(second["refresh_token"] != first["refresh_token"], "A refresh gives a new refresh token.")
+            check(second["scope"] == ["read"], "A refresh gives the scope that was granted.")
+            sent = response.request.headers["Authorization"]
+            check(sent == f"Bearer {second['access_token']}", "The request carries the new access token.")
+            session.get(server["jwks_uri"], timeout=10, **with_request)
+            check(len(kept) == 1, "A session does not refresh what is valid.")
+
+            def refresh(token, session=session):
+                return dict(session.refresh_token(endpoint, refresh_token=token["refresh_token"], auth=refresh_auth))
+
+            third = refresh(second)
+            for dead, rule in (
+                (first, "The old refresh token is invalid_grant after the new one was used."),
+                (third, "A refresh token used again ends the newest one too."),
+            ):
+                refused(InvalidGrantError, lambda dead=dead: refresh(dead), rule)
 
 
 run(program)
