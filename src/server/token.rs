@@ -33,9 +33,10 @@ impl Server {
         if grant.reach() > cx.reach {
             return Err(TokenError::NeedsStorage);
         }
-        let authorization = grant.authorize(self, &registered, request, cx)?;
+        let mut authorization = grant.authorize(self, &registered, request, cx)?;
         let scope = granted_scope(&authorization.within, parameters)?;
         let audiences = self.granted_audiences(&authorization.within, parameters)?;
+        authorization.continuation.narrow_to(&scope, &audiences);
         let key = self.wheel.active(cx.now)?;
         // Signed before anything is written: a signature that fails must not cost a refresh token.
         let client = &registered.client;

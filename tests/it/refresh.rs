@@ -266,6 +266,47 @@ fn scope_narrows_for_the_access_token_alone_and_never_widens() {
     });
 }
 
+// RFC 6749 section 6: a refresh gives what was granted when the user signed in, and never more.
+#[test]
+fn a_family_holds_what_was_granted_and_not_what_the_client_is_registered_for() {
+    with_session(&for_people(), |server, client, _| {
+        let narrow = sign_in(
+            server,
+            client,
+            &[("scope", "read"), ("resource", "https://api.example")],
+        );
+        for more in [("scope", "write"), ("scope", "read write")] {
+            assert_refused(&refresh(server, client, &narrow.refresh, &[more]), 400, "invalid_scope");
+        }
+        for other in [("resource", "https://other.example"), ("audience", "orders")] {
+            assert_refused(
+                &refresh(server, client, &narrow.refresh, &[other]),
+                400,
+                "invalid_target",
+            );
+        }
+        let refreshed = refresh(server, client, &narrow.refresh, &[]);
+        assert_eq!(refreshed.json()["scope"], "read");
+        let claims = jwt::verify(server, &session(&refreshed).access).claims;
+        assert_eq!(
+            (&claims["scope"], &claims["aud"]),
+            (&"read".into(), &"https://api.example".into())
+        );
+    });
+    // Without a registered audience the token is for the issuer, also after a refresh.
+    let plain = ClientMetadata {
+        audiences: Audiences::default(),
+        ..for_people()
+    };
+    with_session(&plain, |server, client, first| {
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        assert_eq!(
+            jwt::verify(server, &second.access).claims["aud"],
+            crate::support::server::ISSUER
+        );
+    });
+}
+
 //
 #[test]
 fn a_resource_stays_within_the_grant() {

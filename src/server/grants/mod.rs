@@ -85,11 +85,22 @@ pub struct Beginning {
     pub user: User,
     /// When the family ends, however often it is refreshed.
     pub expires_at: NumericDate,
-    /// What every token of the family may ask for.
+    /// What every token of the family may ask for: at first the bounds of the request, then what it was granted.
     pub within: Limits,
 }
 
 impl Continuation {
+    /// RFC 6749 §6, RFC 8707 §2.2: a family that begins holds what this request was granted, and a refresh never more. Where no
+    /// audience is registered the token is for the issuer, and that is not a matter of the family.
+    pub(super) fn narrow_to(&mut self, scope: &Scope, audiences: &Audiences) {
+        if let Continuation::Begin(beginning) = self {
+            beginning.within.scope.clone_from(scope);
+            if !beginning.within.audiences.is_empty() {
+                beginning.within.audiences.clone_from(audiences);
+            }
+        }
+    }
+
     /// When the family ends; an access token does not outlive it.
     pub(super) fn family_end(&self) -> Option<NumericDate> {
         match self {
