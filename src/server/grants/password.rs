@@ -35,7 +35,12 @@ impl Grant for PasswordGrant {
             warn!(event = "password.unreadable", %error, "a stored password hash cannot be read: set the password anew");
             None
         });
-        let verdict = server.passwords.verify(hash.as_ref(), password)?;
+        let verdict = server
+            .passwords
+            .verify(hash.as_ref(), password)
+            .inspect_err(|_overloaded| {
+                server.throttle.withdrawn(&attempt);
+            })?;
         match (known, verdict) {
             (Some((user, stored)), Verdict::Right { upgrade }) if user.enabled => {
                 server.throttle.succeeded(attempt);

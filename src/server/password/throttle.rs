@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::oauth::{NumericDate, Seconds};
@@ -42,7 +43,8 @@ impl Counter {
 
     /// The counter after one more attempt, or how long to wait before it.
     fn attempt(self, free: u32, now: NumericDate) -> Result<Counter, RetryAfter> {
-        if now < self.blocked_until {
+        // A clock that was set back makes nobody wait longer than the longest wait.
+        if now < self.blocked_until && self.blocked_until.since(now) <= LONGEST_WAIT {
             return Err(RetryAfter(self.blocked_until.since(now)));
         }
         let failures = if now.since(self.last) >= FORGET_AFTER {
@@ -79,7 +81,12 @@ const MOST_COUNTERS: u64 = 100_000;
 impl Default for Throttle {
     fn default() -> Self {
         Throttle {
-            counters: Cache::new(MOST_COUNTERS),
+            // The least recently used goes first. The default policy would keep what is asked for most, and drop a newcomer's
+            // failures at once when the cache is full.
+            counters: Cache::builder()
+                .max_capacity(MOST_COUNTERS)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
         }
     }
 }
@@ -92,14 +99,20 @@ impl Throttle {
         let block = self.counter(block);
         count(&block, FREE_FOR_A_BLOCK, now)?;
         // Turned away by the user's counter, it was no guess: the block is not charged for it.
-        count(&pair, FREE_FOR_A_USER, now).inspect_err(|_| forgive(&block))?;
+        count(&pair, FREE_FOR_A_USER, now).inspect_err(|_| forgive(&block, FREE_FOR_A_BLOCK))?;
         Ok(Admission { pair, block })
     }
 
     /// The attempt was a success: the user's count begins afresh, and the block is not charged.
     pub fn succeeded(&self, admission: Admission) {
         *admission.pair.lock().unwrap_or_else(PoisonError::into_inner) = Counter::NEW;
-        forgive(&admission.block);
+        forgive(&admission.block, FREE_FOR_A_BLOCK);
+    }
+
+    /// The attempt was not evaluated: it was no guess.
+    pub fn withdrawn(&self, admission: &Admission) {
+        forgive(&admission.pair, FREE_FOR_A_USER);
+        forgive(&admission.block, FREE_FOR_A_BLOCK);
     }
 
     fn counter(&self, key: String) -> Arc<Mutex<Counter>> {
@@ -119,10 +132,10 @@ fn count(counter: &Mutex<Counter>, free: u32, now: NumericDate) -> Result<(), Re
     Ok(())
 }
 
-fn forgive(counter: &Mutex<Counter>) {
+fn forgive(counter: &Mutex<Counter>, free: u32) {
     let mut counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
     counter.failures = counter.failures.saturating_sub(1);
-    counter.blocked_until = counter.last + delay(counter.failures, FREE_FOR_A_BLOCK);
+    counter.blocked_until = counter.last + delay(counter.failures, free);
 }
 
 /// The network that one attacker is likely to have to himself: /24, or /64 for IPv6.
@@ -180,6 +193,19 @@ mod tests {
         }
         assert!(throttle.admit("alice", address("192.0.2.1"), at(1)).is_err());
         assert!(throttle.admit("alice", address("192.0.2.1"), at(2_000)).is_ok());
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_evaluated_does_not_count_and_a_clock_set_back_locks_nobody_out() {
+        let throttle = Throttle::default();
+        for _ in 0..100 {
+            let admission = throttle.admit("alice", address("192.0.2.1"), at(0)).unwrap();
+            throttle.withdrawn(&admission);
+        }
+        for _ in 0..10 {
+            let _ = throttle.admit("alice", address("192.0.2.1"), at(100_000));
+        }
+        assert!(throttle.admit("alice", address("192.0.2.1"), at(0)).is_ok());
     }
 
     // P-06
