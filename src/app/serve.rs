@@ -55,7 +55,8 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         workers: config.workers,
         trusted_proxies: config.trusted_proxies.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
-        blocking: http::BlockingSettings::default(),
+        blocking: http::BlockingSettings::STORAGE,
+        logins: http::BlockingSettings::logins(config.workers),
     };
     let state = http::State::new(Arc::clone(&server), process.edge.clone(), &web)?;
     let listening = (public.local_addr()?, management.local_addr()?);

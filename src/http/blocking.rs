@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Bounds of the work that may wait for the database.
-#[derive(Debug, Clone)]
+/// Bounds of a kind of work that waits.
+#[derive(Debug, Clone, Copy)]
 pub struct BlockingSettings {
     /// Pieces of work at once.
     pub permits: usize,
@@ -16,12 +16,21 @@ pub struct BlockingSettings {
     pub deadline: Duration,
 }
 
-impl Default for BlockingSettings {
-    fn default() -> Self {
+impl BlockingSettings {
+    /// For work that waits for the database.
+    pub const STORAGE: BlockingSettings = BlockingSettings {
+        permits: 16,
+        most_waiting: 512,
+        deadline: Duration::from_secs(1),
+    };
+
+    /// For work that waits for a password to be hashed, by so many threads: each of them has the next login at hand when it is
+    /// done with one. More would not be served in time.
+    pub const fn logins(hashing_threads: usize) -> Self {
         BlockingSettings {
-            permits: 16,
-            most_waiting: 512,
-            deadline: Duration::from_secs(1),
+            permits: hashing_threads.saturating_mul(2),
+            most_waiting: 64,
+            deadline: Duration::from_secs(2),
         }
     }
 }
@@ -46,7 +55,7 @@ pub(super) enum NotDone {
 
 impl Blocking {
     /// A pool with the given bounds.
-    pub fn new(settings: &BlockingSettings) -> Self {
+    pub fn new(settings: BlockingSettings) -> Self {
         Blocking {
             permits: Arc::new(Semaphore::new(settings.permits)),
             waiting: AtomicUsize::new(0),

@@ -1,4 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, AUTHORIZATION, HeaderValue};
@@ -93,27 +94,43 @@ async fn decided<T: Send + 'static>(
     })
 }
 
-/// The door chooses the thread. What memory can answer is answered here: one signature and no I/O. Everything else takes one hop
-/// to a thread that may wait.
+/// The door chooses the thread. What memory can answer is answered here: one signature and no I/O. Everything else hops to a
+/// thread that may wait.
 async fn door<T: Send + 'static>(state: &web::Data<State>, request: TokenRequest, rule: Rule<T>) -> Result<T, Refusal> {
     match decide(state, &request, rule, Reach::Memory) {
-        Err(Decided::NeedsStorage) => {}
-        Err(Decided::Refused(refusal)) => return Err(refusal),
-        Ok(answer) => return Ok(answer),
+        Ok(answer) => Ok(answer),
+        Err(Decided::Refused(refusal)) => Err(refusal),
+        Err(Decided::Needs(reach)) => hop(state, Arc::new(request), rule, reach).await,
     }
-    let pool = state.clone();
-    let work = move || decide(&pool, &request, rule, Reach::Storage);
-    match state.blocking.run(work).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(Decided::Refused(refusal))) => Err(refusal),
-        Ok(Err(Decided::NeedsStorage)) | Err(NotDone::Panicked) => Err(Refusal::failed(ErrorCode::ServerError)),
-        Err(NotDone::Overloaded) => Err(Refusal::failed(ErrorCode::TemporarilyUnavailable)),
+}
+
+/// Each kind of waiting has a pool of its own, so that logins hold up nobody who only needs the database.
+async fn hop<T: Send + 'static>(
+    state: &web::Data<State>,
+    request: Arc<TokenRequest>,
+    rule: Rule<T>,
+    mut reach: Reach,
+) -> Result<T, Refusal> {
+    loop {
+        let pool = if reach < Reach::Passwords {
+            &state.blocking
+        } else {
+            &state.logins
+        };
+        let (state, request) = (state.clone(), Arc::clone(&request));
+        match pool.run(move || decide(&state, &request, rule, reach)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(Decided::Refused(refusal))) => return Err(refusal),
+            Ok(Err(Decided::Needs(farther))) if farther > reach => reach = farther,
+            Ok(Err(Decided::Needs(_))) | Err(NotDone::Panicked) => return Err(Refusal::failed(ErrorCode::ServerError)),
+            Err(NotDone::Overloaded) => return Err(Refusal::failed(ErrorCode::TemporarilyUnavailable)),
+        }
     }
 }
 
 enum Decided {
     Refused(Refusal),
-    NeedsStorage,
+    Needs(Reach),
 }
 
 /// Asks the rules. A panic below is this request's alone: the process and the connection live on.
@@ -129,7 +146,7 @@ fn decide<T>(state: &State, request: &TokenRequest, rule: Rule<T>, reach: Reach)
     }));
     match decided {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(TokenError::NeedsStorage)) => Err(Decided::NeedsStorage),
+        Ok(Err(TokenError::Needs(reach))) => Err(Decided::Needs(reach)),
         Ok(Err(TokenError::Refused(error))) => Err(Decided::Refused(Refusal::of(error))),
         Ok(Err(TokenError::Throttled(wait))) => Err(Decided::Refused(Refusal::too_many(wait))),
         Ok(Err(TokenError::Failed(failure))) => {

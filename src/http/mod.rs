@@ -54,6 +54,8 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Bounds of the work that waits for the database.
     pub blocking: BlockingSettings,
+    /// Bounds of the work that waits for passwords.
+    pub logins: BlockingSettings,
 }
 
 /// Everything a handler needs.
@@ -62,6 +64,7 @@ pub struct State {
     server: Arc<Server>,
     edge: Edge,
     blocking: Blocking,
+    logins: Blocking,
     trusted_proxies: Vec<IpNet>,
     allowed_hosts: Vec<String>,
     /// The metadata document, which only a restart changes.
@@ -75,7 +78,8 @@ impl State {
         Ok(Arc::new(State {
             server,
             edge,
-            blocking: Blocking::new(&settings.blocking),
+            blocking: Blocking::new(settings.blocking),
+            logins: Blocking::new(settings.logins),
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
             metadata,

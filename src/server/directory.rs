@@ -65,8 +65,8 @@ impl Directory {
             }
         }
         match cx.reach {
-            Reach::Memory => Err(TokenError::NeedsStorage),
-            Reach::Storage => Ok(self.load(id)?),
+            Reach::Memory => Err(TokenError::Needs(Reach::Storage)),
+            Reach::Storage | Reach::Passwords => Ok(self.load(id)?),
         }
     }
 

@@ -12,7 +12,7 @@ pub struct Context<'a> {
     pub now: NumericDate,
     /// A cryptographically secure generator.
     pub rng: &'a mut dyn CryptoRng,
-    /// Whether the thread may wait for the database.
+    /// What the thread may wait for.
     pub reach: Reach,
 }
 
@@ -25,13 +25,15 @@ impl fmt::Debug for Context<'_> {
     }
 }
 
-/// How far a request may reach on the thread it runs on.
+/// How far a request may reach on the thread it runs on; each farther than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// Memory alone: the thread serves other connections too.
     Memory,
     /// The database as well: the thread may wait.
     Storage,
+    /// The hash of a password as well: the thread may wait for as long as a hundred of the database's answers.
+    Passwords,
 }
 
 /// Where time and randomness enter: the application makes it, tests make another one.

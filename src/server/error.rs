@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use super::Reach;
 use crate::oauth::{ErrorCode, OAuthError, Seconds};
 use crate::{keys, storage};
 
@@ -15,9 +16,9 @@ pub enum TokenError {
     /// Too many attempts of this kind from there: come back after so long (RFC 6585 §4).
     #[error("too many attempts")]
     Throttled(Seconds),
-    /// Answering needs the database, which this thread may not wait for: ask again from one that may.
-    #[error("the answer is not in memory")]
-    NeedsStorage,
+    /// Answering needs what this thread may not wait for: ask again from one that may. Nothing has happened yet.
+    #[error("the answer is out of this thread's reach: {0:?}")]
+    Needs(Reach),
 }
 
 /// A fault of the server. Nothing of it reaches a client.

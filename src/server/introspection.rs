@@ -65,7 +65,7 @@ impl Server {
             .get(Parameter::Token)
             .ok_or(OAuthError::invalid_request("token is missing"))?;
         if cx.reach < Reach::Storage {
-            return Err(TokenError::NeedsStorage);
+            return Err(TokenError::Needs(Reach::Storage));
         }
         let Found { own, active } = if RefreshToken::is_shaped_like(token) {
             self.find_refresh_token(token, &caller, cx)?

@@ -11,7 +11,7 @@ impl Server {
             .get(Parameter::Token)
             .ok_or(OAuthError::invalid_request("token is missing"))?;
         if cx.reach < Reach::Storage {
-            return Err(TokenError::NeedsStorage);
+            return Err(TokenError::Needs(Reach::Storage));
         }
         if RefreshToken::is_shaped_like(token) {
             let record = self.store.refresh_token(&self.vault.refresh_hasher().hash(token))?;

@@ -23,15 +23,15 @@ pub struct TokenRequest {
 impl Server {
     /// Answers a token request, step by step in the order that RFC 6749 §5.2 implies and that tells an attacker least.
     ///
-    /// With [`Reach::Memory`](super::Reach::Memory) it never waits: what memory cannot answer is
-    /// [`TokenError::NeedsStorage`], and nothing has happened yet.
+    /// With [`Reach::Memory`](super::Reach::Memory) it never waits. What is out of reach is [`TokenError::Needs`], and nothing has
+    /// happened yet.
     pub fn token(&self, request: &TokenRequest, cx: &mut Context<'_>) -> Result<TokenResponse, TokenError> {
         let parameters = &request.parameters;
         let registered = self.authenticate(request, cx)?;
         let grant = self.find_grant(parameters)?;
         allowed_to(&registered.client, grant)?;
         if grant.reach() > cx.reach {
-            return Err(TokenError::NeedsStorage);
+            return Err(TokenError::Needs(grant.reach()));
         }
         let mut authorization = grant.authorize(self, &registered, request, cx)?;
         let scope = granted_scope(&authorization.within, parameters)?;

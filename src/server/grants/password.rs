@@ -15,7 +15,7 @@ impl Grant for PasswordGrant {
     }
 
     fn reach(&self) -> Reach {
-        Reach::Storage
+        Reach::Passwords
     }
 
     /// Unknown, disabled, wrong and empty are one answer, after the same work.

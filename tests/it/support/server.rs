@@ -173,7 +173,8 @@ impl TestServer {
                 .map(|network| network.parse().unwrap())
                 .collect(),
             allowed_hosts: options.allowed_hosts.clone(),
-            blocking: http::BlockingSettings::default(),
+            blocking: http::BlockingSettings::STORAGE,
+            logins: http::BlockingSettings::logins(2),
         };
         let state = http::State::new(Arc::clone(&server), edge.clone(), &web).unwrap();
         let (ready, started) = channel();
