@@ -117,14 +117,14 @@ impl KeyRing {
             .map(|place| &place.key)
     }
 
-    /// The claims, as JSON, of a token that one of the published keys signed; `None` for anything else.
+    /// The key that signed a token, and the claims as JSON, if it is one of the published keys; `None` for anything else.
     ///
     /// A token of ours begins with a header that a key has prepared, to the letter. Nothing of a foreign header is read: not
     /// its algorithm, no key or address in it, no critical extension (RFC 8725 §3.1, §3.10).
-    pub fn verify_jwt(&self, token: &str, now: NumericDate) -> Option<Vec<u8>> {
+    pub fn verify_jwt(&self, token: &str, now: NumericDate) -> Option<(&SigningKey, Vec<u8>)> {
         let (header, _) = token.split_once('.')?;
         let key = self.published(now).find(|key| key.has_header(header))?;
-        key.verify_jwt(token)
+        Some((key, key.verify_jwt(token)?))
     }
 
     /// When a key began or will begin to sign. It is earlier than its `activates_at` when the key before it was barred.

@@ -59,8 +59,6 @@ impl fmt::Debug for RefreshKey {
 }
 
 /// Identifies a token family: everything that follows from one grant. 128 random bits in 22 base64url characters; not a secret.
-///
-/// The `jti` of a family's access tokens begins with it, so that whoever sees such a token can tell whether its family lives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FamilyId(String);
 
@@ -80,24 +78,14 @@ impl FamilyId {
         Ok(FamilyId(text.to_owned()))
     }
 
-    /// The family that an access token's `jti` names; `None` when the token belongs to no family.
-    pub fn of_jti(jti: &str) -> Option<Self> {
-        let (family, _) = jti.split_once('.')?;
-        FamilyId::parse(family).ok()
-    }
-
-    /// A new `jti` for an access token of this family: the identifier, a dot, and 128 random bits.
-    pub fn jti(&self, rng: &mut dyn CryptoRng) -> String {
-        format!("{}.{}", self.0, random_word(rng))
-    }
-
     /// The identifier as it is stored and shown.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-fn random_word(rng: &mut dyn CryptoRng) -> String {
+/// 128 random bits in 22 base64url characters.
+pub(super) fn random_word(rng: &mut dyn CryptoRng) -> String {
     let mut random = [0; 16];
     rng.fill_bytes(&mut random);
     base64url(&random)
@@ -165,18 +153,5 @@ mod tests {
             !printed.contains(token.expose()) && printed.matches("REDACTED").count() == 2,
             "{printed}"
         );
-    }
-
-    #[test]
-    fn the_jti_of_an_access_token_names_its_family() {
-        let [family, other] = families();
-        let jti = family.jti(&mut StdRng::seed_from_u64(2));
-        assert_eq!(jti.len(), 22 + 1 + 22);
-        assert_eq!(FamilyId::of_jti(&jti), Some(family));
-        // A token without a family has a jti without a dot.
-        assert_eq!(FamilyId::of_jti(other.as_str()), None);
-        for jti in ["", ".", "abc.def", "AAAAAAAAAAAAAAAAAAAAA+.x"] {
-            assert_eq!(FamilyId::of_jti(jti), None, "{jti}");
-        }
     }
 }

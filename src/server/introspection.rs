@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
 use crate::oauth::{
-    Audiences, ClientId, ErrorCode, FamilyId, IssuedClaims, NumericDate, OAuthError, Parameter, RefreshToken, Scope,
+    Audiences, ClientId, ErrorCode, IssuedClaims, Lineage, NumericDate, OAuthError, Parameter, RefreshToken, Scope,
     UserId,
 };
 use crate::storage::RefreshTokenRecord;
@@ -48,6 +48,16 @@ struct Found {
     active: Option<ActiveToken>,
 }
 
+/// Whether what a token hangs on stands.
+enum Standing {
+    /// It was revoked, or something that it hangs on has ended.
+    Ended,
+    /// It stands, and the client acts for itself.
+    Service,
+    /// It stands, and this is the name of the user.
+    User(String),
+}
+
 impl Found {
     const NOTHING: Found = Found {
         own: false,
@@ -64,9 +74,6 @@ impl Server {
             .parameters
             .get(Parameter::Token)
             .ok_or(OAuthError::invalid_request("token is missing"))?;
-        if cx.reach < Reach::Storage {
-            return Err(TokenError::Needs(Reach::Storage));
-        }
         let Found { own, active } = if RefreshToken::is_shaped_like(token) {
             self.find_refresh_token(token, &caller, cx)?
         } else {
@@ -85,51 +92,88 @@ impl Server {
     }
 
     fn find_access_token(&self, token: &str, caller: &RegisteredClient, cx: &Context<'_>) -> Result<Found, TokenError> {
-        let Some(claims) = self.verified(token, cx.now) else {
+        let Some(verified) = self.verified.verify(token, self.wheel.turn(cx.now).ring(), cx.now) else {
             return Ok(Found::NOTHING);
         };
+        let claims = &verified.claims;
         let own = claims.client_id == caller.client.client_id.as_str();
-        let known = claims.exp > cx.now && may_know(caller, &claims);
+        let known = claims.exp > cx.now && may_know(caller, claims);
         let active = if known { self.active_token(claims, cx)? } else { None };
         Ok(Found { own, active })
     }
 
-    fn active_token(&self, claims: IssuedClaims, cx: &Context<'_>) -> Result<Option<ActiveToken>, TokenError> {
+    fn active_token(&self, claims: &IssuedClaims, cx: &Context<'_>) -> Result<Option<ActiveToken>, TokenError> {
         let Ok(client_id) = ClientId::parse(&claims.client_id) else {
             return Ok(None);
         };
+        let Some(client) = self.directory.client(&client_id, cx)? else {
+            return Ok(None);
+        };
         // A client that was deleted and registered anew is another client.
-        let client = self.directory.client(&client_id, cx)?;
-        let lives = |client: &RegisteredClient| client.client.enabled && client.client.created_at <= claims.iat;
-        if !client.as_deref().is_some_and(lives) {
+        if !client.client.enabled || client.client.created_at > claims.iat {
             return Ok(None);
         }
-        let state = self
-            .store
-            .access_token_state(&claims.jti, FamilyId::of_jti(&claims.jti).as_ref())?;
-        if state.revoked || state.family_ended {
+        let lineage = Lineage::of_jti(&claims.jti);
+        if matches!(lineage, Some(Lineage::Standing { client: epoch, .. }) if epoch != client.client.epoch) {
             return Ok(None);
         }
-        let mut username = None;
-        if claims.sub != claims.client_id {
-            let Some(user) = self.living_user(&claims.sub)? else {
-                return Ok(None);
-            };
-            username = Some(user);
-        }
+        let username = match self.standing(claims, lineage, cx)? {
+            Standing::Ended => return Ok(None),
+            Standing::Service => None,
+            Standing::User(username) => Some(username),
+        };
         Ok(Some(ActiveToken {
             active: true,
             iss: self.settings.issuer.as_str().to_owned(),
-            sub: claims.sub,
-            client_id: claims.client_id,
+            sub: claims.sub.clone(),
+            client_id: claims.client_id.clone(),
             username,
-            aud: claims.aud,
-            scope: claims.scope,
+            aud: claims.aud.clone(),
+            scope: claims.scope.clone(),
             token_type: "Bearer",
             exp: claims.exp,
             iat: claims.iat,
-            jti: Some(claims.jti),
+            jti: Some(claims.jti.clone()),
         }))
+    }
+
+    /// Whether the token, its family and its user stand. Of a service's token memory knows it, of all others the database.
+    fn standing(
+        &self,
+        claims: &IssuedClaims,
+        lineage: Option<Lineage>,
+        cx: &Context<'_>,
+    ) -> Result<Standing, TokenError> {
+        let family = match &lineage {
+            Some(Lineage::Family(family)) => Some(family),
+            _ => None,
+        };
+        let of_service = claims.sub == claims.client_id;
+        if of_service && family.is_none() {
+            match self.revoked.knows(&claims.jti, cx.now) {
+                Some(true) => return Ok(Standing::Ended),
+                Some(false) => return Ok(Standing::Service),
+                None => {}
+            }
+        }
+        if cx.reach < Reach::Storage {
+            return Err(TokenError::Needs(Reach::Storage));
+        }
+        let user = match (of_service, UserId::parse(&claims.sub)) {
+            (true, _) => None,
+            (false, Ok(user)) => Some(user),
+            (false, Err(_)) => return Ok(Standing::Ended),
+        };
+        let state = self.store.access_token_state(&claims.jti, family, user.as_ref())?;
+        Ok(match (user, state.user) {
+            _ if state.revoked || state.family_ended => Standing::Ended,
+            (None, _) => Standing::Service,
+            (Some(_), None) => Standing::Ended,
+            (Some(_), Some(user)) => match lineage {
+                Some(Lineage::Standing { user: Some(epoch), .. }) if epoch != user.epoch => Standing::Ended,
+                _ => Standing::User(user.username),
+            },
+        })
     }
 
     /// A refresh token concerns its own client alone: to a resource server it is not active.
@@ -139,6 +183,9 @@ impl Server {
         caller: &RegisteredClient,
         cx: &Context<'_>,
     ) -> Result<Found, TokenError> {
+        if cx.reach < Reach::Storage {
+            return Err(TokenError::Needs(Reach::Storage));
+        }
         let record = self.store.refresh_token(&self.vault.refresh_hasher().hash(token))?;
         let own = |record: &RefreshTokenRecord| record.family.client_row == caller.client.row;
         let Some(record) = record.filter(own) else {
@@ -173,12 +220,6 @@ impl Server {
             own: true,
             active: Some(active),
         })
-    }
-
-    /// The claims of an access token that this server signed with a key that is still published.
-    pub(super) fn verified(&self, token: &str, now: NumericDate) -> Option<IssuedClaims> {
-        let payload = self.wheel.turn(now).ring().verify_jwt(token, now)?;
-        serde_json::from_slice(&payload).ok()
     }
 
     fn living_user(&self, sub: &str) -> Result<Option<String>, TokenError> {

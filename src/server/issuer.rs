@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::{Authorization, Context, Failure, Settings, TokenError};
 use crate::keys::SigningKey;
-use crate::oauth::{AccessTokenClaims, Audiences, Client, RefreshToken, Scope, base64url};
+use crate::oauth::{AccessTokenClaims, Audiences, Client, RefreshToken, Scope};
 
 /// A successful answer of the token endpoint (RFC 6749 §5.1). There are no null members.
 #[derive(Serialize)]
@@ -49,15 +49,7 @@ pub(super) fn issue(
         Some(end) => lifetime.min(end.since(cx.now)),
         None => lifetime,
     };
-    // Introspection reads the family off it: when that has ended, so has every access token of it.
-    let jti = match authorization.continuation.family() {
-        Some(family) => family.jti(cx.rng),
-        None => {
-            let mut random = [0; 16];
-            cx.rng.fill_bytes(&mut random);
-            base64url(&random)
-        }
-    };
+    let jti = authorization.lineage.jti(cx.rng);
     let claims = AccessTokenClaims {
         iss: settings.issuer.as_str(),
         sub: &authorization.subject,

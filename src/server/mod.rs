@@ -17,9 +17,11 @@ mod metadata;
 mod metrics;
 pub mod password;
 mod revocation;
+mod revoked_tokens;
 mod rotation;
 mod token;
 mod vault;
+mod verified_tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -38,6 +40,8 @@ pub use token::TokenRequest;
 pub use vault::{Vault, VaultError};
 
 use self::password::{PasswordHasher, Throttle};
+use self::revoked_tokens::RevokedTokens;
+use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata};
 use crate::storage::Store;
 
@@ -81,6 +85,8 @@ pub struct Server {
     wheel: Wheel,
     passwords: PasswordHasher,
     throttle: Throttle,
+    revoked: RevokedTokens,
+    verified: VerifiedTokens,
     metrics: Metrics,
     pruned_at: AtomicI64,
     swept_at: AtomicI64,
@@ -107,6 +113,8 @@ impl Server {
             last_change,
             cx.now,
         );
+        let revoked = RevokedTokens::default();
+        revoked.poll(&store, cx.now)?;
         Ok(Server {
             settings,
             store,
@@ -115,6 +123,8 @@ impl Server {
             wheel,
             passwords,
             throttle: Throttle::default(),
+            revoked,
+            verified: VerifiedTokens::default(),
             metrics: Metrics::new(),
             pruned_at: AtomicI64::new(cx.now.epoch()),
             swept_at: AtomicI64::new(cx.now.epoch()),
@@ -158,6 +168,7 @@ impl Server {
         if self.directory.poll(cx.now)? {
             self.wheel.distrust();
         }
+        self.revoked.poll(&self.store, cx.now)?;
         self.wheel.tick(&self.store, cx)?;
         let pruned = NumericDate::from_epoch(self.pruned_at.load(Ordering::Relaxed));
         if cx.now.since(pruned) >= PRUNE_EVERY {

@@ -23,14 +23,20 @@ impl Server {
             self.store.revoke_family(&record.family.id, cx.now, "revoked", &event)?;
             return Ok(());
         }
-        let Some(claims) = self.verified(token, cx.now).filter(|claims| claims.exp > cx.now) else {
+        let turn = self.wheel.turn(cx.now);
+        let Some(verified) = self.verified.verify(token, turn.ring(), cx.now) else {
             return Ok(());
         };
+        let claims = &verified.claims;
+        if claims.exp <= cx.now {
+            return Ok(());
+        }
         if claims.client_id != caller.client.client_id.as_str() {
             return Err(FOREIGN.into());
         }
         let event = audit::access_token_revoked(&caller.client, &claims.jti, request, cx.now);
         self.store.revoke_access_token(&claims.jti, claims.exp, &event)?;
+        self.revoked.add(&claims.jti, claims.exp);
         Ok(())
     }
 }

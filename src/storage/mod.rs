@@ -23,7 +23,7 @@ mod url;
 mod users;
 mod writer;
 
-pub use access_tokens::AccessTokenState;
+pub use access_tokens::{AccessTokenState, EnabledUser, RevokedAccessToken};
 pub use audit::{AuditEvent, AuditFilter};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientCreation, NewClient};

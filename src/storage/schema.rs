@@ -68,6 +68,7 @@ diesel::table! {
     revoked_access_tokens (jti) {
         jti -> Text,
         expires_at -> BigInt,
+        number -> BigInt,
     }
 }
 

@@ -182,6 +182,14 @@ impl Store {
         self.transact(OPEN_GATE, intention)
     }
 
+    /// A transaction of a client that adds to what nodes follow by number.
+    pub(super) fn enumerate<T: Send + 'static>(
+        &self,
+        intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.transact(ONE_AT_A_TIME, intention)
+    }
+
     /// A transaction of a client or a user. It changes rows of theirs alone, so it waits for nobody else and is not announced.
     pub(super) fn act<T: Send + 'static>(
         &self,
@@ -221,6 +229,10 @@ impl fmt::Debug for Store {
 /// see the lower one. The lock is taken before any id is drawn and let go after the commit, so ids become visible in order.
 /// It also lets a transaction read before it writes without anything changing in between. SQLite has one writer anyway.
 const ONE_ADMINISTRATOR: &str = "SELECT pg_advisory_xact_lock(7738725088465610092)";
+
+/// The same for those who revoke access tokens ("kwrevoke" in ASCII, as a number), so that administrators and they do not wait
+/// for each other.
+const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(7743783864391134053)";
 
 /// Waits until no transaction is under way that gives out a refresh token, and keeps others from beginning.
 ///

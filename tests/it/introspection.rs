@@ -1,12 +1,12 @@
 //! Introspection and revocation, black box over HTTP on both databases: rows I and W of the catalogue.
 
-use keywheel::oauth::{Audiences, ClientId, ClientMetadata, Seconds};
+use keywheel::oauth::{Audiences, ClientId, ClientMetadata, GrantType, Seconds};
 use serde_json::json;
 
 use crate::refresh::{PASSWORD, Session, for_people, refresh, session, sign_in};
 use crate::support::http::{Request, Response};
 use crate::support::on_both;
-use crate::support::server::{Credentials, ISSUER, TestServer, metadata};
+use crate::support::server::{Credentials, ISSUER, Options, TOKEN, TestServer, metadata};
 use crate::token::{assert_header_set, assert_refused};
 
 const INTROSPECT: &str = "/oauth2/introspect";
@@ -276,6 +276,97 @@ fn a_refresh_that_races_a_revocation_gives_nothing_that_outlives_it() {
             });
         }
     });
+}
+
+// W-08, and the other node knows within a tick. I-05: who was disabled has begun anew.
+#[test]
+fn the_token_of_a_service_is_looked_up_in_memory_and_ends_with_its_revocation_or_its_client() {
+    staged(|stage| {
+        let other = TestServer::with(&stage.server.url, stage.server.options());
+        let service = stage.server.client("service", metadata());
+        let [revoked, ended] = [(); 2].map(|()| stage.server.granted(&service, &[]));
+        let is_active_there = |token: &str| {
+            let form = Request::form(INTROSPECT, &[("token", token)]);
+            let answer = other.send(&form.basic(&stage.gateway.id, &stage.gateway.secret)).json();
+            answer["active"] == true
+        };
+        assert!(is_active_there(&revoked) && stage.is_active(&revoked));
+        let statements = other.store.statements();
+        assert!(is_active_there(&revoked) && is_active_there(&revoked));
+        assert_eq!(other.store.statements(), statements);
+
+        assert_eq!(stage.revoke(&service, &revoked).status, 200);
+        assert!(!stage.is_active(&revoked), "at once where it was revoked");
+        other.tick().unwrap();
+        assert!(!is_active_there(&revoked), "after a tick elsewhere");
+        assert!(is_active_there(&ended));
+        let restarted = TestServer::with(&stage.server.url, stage.server.options());
+        let form = Request::form(INTROSPECT, &[("token", &revoked)]);
+        let answer = restarted
+            .send(&form.basic(&stage.gateway.id, &stage.gateway.secret))
+            .json();
+        assert_eq!(answer, json!({"active": false}), "and after a restart");
+
+        let id = ClientId::parse("service").unwrap();
+        for enabled in [false, true] {
+            stage
+                .server
+                .admin()
+                .set_enabled(&id, enabled, stage.server.now())
+                .unwrap();
+            stage.server.tick().unwrap();
+            assert!(!stage.is_active(&ended));
+        }
+        assert!(stage.is_active(&stage.server.granted(&service, &[])));
+    });
+}
+
+// I-05, R-26
+#[test]
+fn a_users_token_without_a_refresh_token_ends_with_the_password() {
+    staged(|stage| {
+        let kiosk = ClientMetadata {
+            grant_types: vec![GrantType::Password],
+            ..for_people()
+        };
+        let kiosk = stage.server.client("kiosk", kiosk);
+        let sign_in = || {
+            let form = [
+                ("grant_type", "password"),
+                ("username", "alice"),
+                ("password", PASSWORD),
+            ];
+            let answer = stage
+                .server
+                .send(&Request::form(TOKEN, &form).basic(&kiosk.id, &kiosk.secret));
+            answer.json()["access_token"].as_str().unwrap().to_owned()
+        };
+        let token = sign_in();
+        assert!(stage.is_active(&token));
+        stage.server.set_password("alice", PASSWORD);
+        assert!(!stage.is_active(&token));
+        assert!(stage.is_active(&sign_in()));
+    });
+}
+
+// W-09, RFC 7662 section 4: what may have been revoked elsewhere is not called active.
+#[test]
+fn without_the_database_nothing_is_called_active_for_long() {
+    let mut postgres = crate::support::postgres::TestPostgres::start();
+    let server = TestServer::with(&postgres.url("postgres"), Options::default());
+    let service = server.client("service", metadata());
+    let token = server.granted(&service, &[]);
+    let ask = |path: &str| {
+        let form = Request::form(path, &[("token", &token)]);
+        server.send(&form.basic(&service.id, &service.secret))
+    };
+    assert_eq!(ask(INTROSPECT).json()["active"], true);
+    postgres.stop();
+    assert_refused(&ask(REVOKE), 503, "temporarily_unavailable");
+    assert_eq!(ask(INTROSPECT).json()["active"], true);
+    server.advance(Seconds::new(6));
+    assert_refused(&ask(INTROSPECT), 503, "temporarily_unavailable");
+    assert_eq!(server.token(&service, &[]).status, 200, "tokens are still issued");
 }
 
 // D-17

@@ -8,6 +8,7 @@ use keywheel::oauth::ClientId;
 use keywheel::storage::Error;
 
 use crate::support::on_both;
+use crate::support::server::START;
 
 #[test]
 fn both_backends_have_the_same_migrations() {
@@ -71,5 +72,9 @@ fn the_version_before_goes_on_writing_while_nodes_are_replaced() {
         assert_eq!(client.metadata.refresh_ttl, None);
         assert_eq!(client.metadata.refresh_absolute_ttl, None);
         assert_eq!(client.metadata.refresh_retry_window, None);
+        // As the version with the first two writes it.
+        database.execute("INSERT INTO revoked_access_tokens (jti, expires_at) VALUES ('old', 2000000000)");
+        let revoked = store.revoked_access_tokens_after(0, START, 10).unwrap();
+        assert_eq!(revoked.len(), 1, "{revoked:?}");
     });
 }

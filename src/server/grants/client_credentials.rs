@@ -1,5 +1,5 @@
 use super::{Authorization, Continuation, Grant, Limits};
-use crate::oauth::GrantType;
+use crate::oauth::{GrantType, Lineage};
 use crate::server::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
 
 /// The client acts for itself (RFC 6749 §4.4): authenticating was all there was to prove.
@@ -25,6 +25,10 @@ impl Grant for ClientCredentialsGrant {
     ) -> Result<Authorization, TokenError> {
         Ok(Authorization {
             subject: client.client.client_id.as_str().to_owned(),
+            lineage: Lineage::Standing {
+                client: client.client.epoch,
+                user: None,
+            },
             within: Limits::of(&client.client),
             continuation: Continuation::None,
         })

@@ -9,7 +9,7 @@ use self::client_credentials::ClientCredentialsGrant;
 use self::password::PasswordGrant;
 use self::refresh_token::RefreshTokenGrant;
 use super::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
-use crate::oauth::{Audiences, Client, GrantType, NumericDate, Scope, User};
+use crate::oauth::{Audiences, Client, FamilyId, GrantType, Lineage, NumericDate, Scope, User};
 use crate::storage::RefreshTokenRecord;
 
 /// Every grant that the server knows: dispatch and metadata both read this table.
@@ -38,6 +38,8 @@ pub trait Grant: Sync {
 pub struct Authorization {
     /// Whom the token speaks of: the claim `sub`.
     pub subject: String,
+    /// What it hangs on.
+    pub lineage: Lineage,
     /// What may be asked for, and is granted to who asks for nothing.
     pub within: Limits,
     /// What follows the signature.
@@ -79,8 +81,8 @@ pub enum Continuation {
 /// A family of refresh tokens about to begin.
 #[derive(Debug)]
 pub struct Beginning {
-    /// The family's identifier, which the access token's `jti` names.
-    pub family: crate::oauth::FamilyId,
+    /// The family's identifier.
+    pub family: FamilyId,
     /// Who signed in.
     pub user: User,
     /// When the family ends, however often it is refreshed.
@@ -107,15 +109,6 @@ impl Continuation {
             Continuation::None => None,
             Continuation::Begin(beginning) => Some(beginning.expires_at),
             Continuation::Rotate(record) | Continuation::Repeat(record) => Some(record.family.expires_at),
-        }
-    }
-
-    /// The family that the access token belongs to.
-    pub(super) fn family(&self) -> Option<&crate::oauth::FamilyId> {
-        match self {
-            Continuation::None => None,
-            Continuation::Begin(beginning) => Some(&beginning.family),
-            Continuation::Rotate(record) | Continuation::Repeat(record) => Some(&record.family.id),
         }
     }
 }

@@ -1,7 +1,7 @@
 use tracing::warn;
 
 use super::{Authorization, Beginning, Continuation, Grant, Limits};
-use crate::oauth::{ErrorCode, FamilyId, GrantType, OAuthError, Parameter, User, Username};
+use crate::oauth::{ErrorCode, FamilyId, GrantType, Lineage, OAuthError, Parameter, User, Username};
 use crate::server::password::{PasswordHash, Verdict};
 use crate::server::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest, audit};
 
@@ -86,21 +86,28 @@ fn authorized(server: &Server, client: &RegisteredClient, user: User, cx: &mut C
     let within = Limits::of(&client.client);
     let subject = user.user_id.as_str().to_owned();
     let refreshes = client.client.metadata.grant_types.contains(&GrantType::RefreshToken);
-    let continuation = if refreshes {
+    let (lineage, continuation) = if refreshes {
         let family = FamilyId::generate(cx.rng);
+        let lineage = Lineage::Family(family.clone());
         let life = client.client.metadata.refresh_absolute_ttl;
         let expires_at = cx.now + life.unwrap_or(server.settings.refresh_absolute_ttl);
-        Continuation::Begin(Box::new(Beginning {
+        let beginning = Beginning {
             family,
             user,
             expires_at,
             within: within.clone(),
-        }))
+        };
+        (lineage, Continuation::Begin(Box::new(beginning)))
     } else {
-        Continuation::None
+        let lineage = Lineage::Standing {
+            client: client.client.epoch,
+            user: Some(user.epoch),
+        };
+        (lineage, Continuation::None)
     };
     Authorization {
         subject,
+        lineage,
         within,
         continuation,
     }

@@ -1,5 +1,5 @@
 use super::{Authorization, Continuation, Grant, Limits};
-use crate::oauth::{Audience, ErrorCode, GrantType, OAuthError, Parameter};
+use crate::oauth::{Audience, ErrorCode, GrantType, Lineage, OAuthError, Parameter};
 use crate::server::families::{self, Standing};
 use crate::server::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
 
@@ -43,12 +43,14 @@ impl Grant for RefreshTokenGrant {
             Some(user) => user.as_str().to_owned(),
             None => client.client.client_id.as_str().to_owned(),
         };
+        let lineage = Lineage::Family(record.family.id.clone());
         let continuation = match standing {
             Standing::Newest => Continuation::Rotate(record),
             Standing::AnswerLost => Continuation::Repeat(record),
         };
         Ok(Authorization {
             subject,
+            lineage,
             within,
             continuation,
         })

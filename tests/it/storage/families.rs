@@ -1,9 +1,9 @@
 //! Token families, refresh tokens and revoked access tokens, one after the other. For many at once see `rotations`.
 
-use keywheel::oauth::{Audiences, Client, FamilyId, NumericDate, Scope, SecretHash, SecretHasher, User};
+use keywheel::oauth::{Audiences, Client, FamilyId, NumericDate, Scope, SecretHash, SecretHasher, User, UserId};
 use keywheel::storage::{
-    AccessTokenState, AuditFilter, FamilyCreation, FamilyEnd, FamilyFilter, FamilyRevocation, NewFamily,
-    RefreshTokenRecord, Rotation, RotationOutcome, Standing, Store,
+    AuditFilter, FamilyCreation, FamilyEnd, FamilyFilter, FamilyRevocation, NewFamily, RefreshTokenRecord, Rotation,
+    RotationOutcome, Standing, Store,
 };
 
 use super::users::{create_user, user_id};
@@ -232,7 +232,7 @@ fn whatever_ends_a_family_ends_it_for_good() {
                 assert_eq!(rotate(&store, from, to), RotationOutcome::Ended, "case {n}");
             }
             assert_eq!(read(&store, "f-1").family.end(at(2_000)), Some(*end), "case {n}");
-            let state = store.access_token_state("jti", Some(&family_id("f"))).unwrap();
+            let state = store.access_token_state("jti", Some(&family_id("f")), None).unwrap();
             assert!(state.family_ended, "case {n}");
         }
     });
@@ -381,15 +381,28 @@ fn administrators_see_the_families_of_a_client_or_a_user_newest_first() {
 
 // W-08, W-11, R-04
 #[test]
-fn a_revoked_access_token_is_remembered_once_and_its_family_is_asked_about_in_the_same_statement() {
+fn a_revoked_access_token_is_remembered_once_and_its_family_and_user_are_asked_about_in_the_same_statement() {
     on_both(|database| {
-        let (store, ..) = ground(database);
-        let state = |jti: &str, family: Option<&str>| {
+        let (store, _, user) = ground(database);
+        let with_user = |jti: &str, family: Option<&str>, user: Option<&UserId>| {
             let before = store.statements();
-            let family = family.map(family_id);
-            let AccessTokenState { revoked, family_ended } = store.access_token_state(jti, family.as_ref()).unwrap();
+            let state = store.access_token_state(jti, family.map(family_id).as_ref(), user);
             assert_eq!(store.statements() - before, 1);
-            (revoked, family_ended)
+            state.unwrap()
+        };
+        let state = |jti: &str, family: Option<&str>| {
+            let state = with_user(jti, family, Some(&user.user_id));
+            let known = state.user.unwrap();
+            assert_eq!(
+                (known.username.as_str(), known.epoch),
+                (user.username.as_str(), user.epoch)
+            );
+            let without = with_user(jti, family, None);
+            assert_eq!(
+                (without.revoked, without.family_ended),
+                (state.revoked, state.family_ended)
+            );
+            (state.revoked, state.family_ended)
         };
         assert_eq!(state("j", None), (false, false));
         assert_eq!(state("j", Some("f")), (false, false));
@@ -414,5 +427,7 @@ fn a_revoked_access_token_is_remembered_once_and_its_family_is_asked_about_in_th
         assert_eq!(state("i", Some("f")), (false, true));
         let events = store.audit_events(&AuditFilter::default()).unwrap();
         assert_eq!(events.iter().filter(|event| event.event == "token.revoked").count(), 1);
+        store.set_user_enabled(&user.user_id, false, &event("x")).unwrap();
+        assert_eq!(with_user("i", None, Some(&user.user_id)).user, None);
     });
 }

@@ -1,5 +1,6 @@
 //! Many at once.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,4 +177,50 @@ fn the_files_of_sqlite_are_their_owners_alone() {
         files += 1;
     }
     assert_eq!(files, 3, "the database, its log and the log's index");
+}
+
+// W-08
+#[test]
+fn revoked_access_tokens_are_numbered_in_the_order_in_which_they_become_visible() {
+    on_both(|database| {
+        database.store();
+        let nodes = [database.open(), database.open()];
+        let done = AtomicBool::new(false);
+        let seen = std::thread::scope(|scope| {
+            let follower = scope.spawn(|| {
+                let (store, mut last, mut seen) = (database.open(), 0, BTreeSet::new());
+                loop {
+                    let is_last = done.load(Ordering::SeqCst);
+                    for revoked in store.revoked_access_tokens_after(last, at(1_000), 7).unwrap() {
+                        assert!(revoked.number > last);
+                        last = revoked.number;
+                        seen.insert(revoked.jti);
+                    }
+                    if is_last
+                        && store
+                            .revoked_access_tokens_after(last, at(1_000), 7)
+                            .unwrap()
+                            .is_empty()
+                    {
+                        return seen;
+                    }
+                }
+            });
+            at_once(8, |thread| {
+                for n in 0..25 {
+                    let node = &nodes[usize::try_from(thread % 2).unwrap()];
+                    let jti = format!("j-{thread}-{n}");
+                    assert!(node.revoke_access_token(&jti, at(2_000), &event("x")).unwrap());
+                }
+            });
+            done.store(true, Ordering::SeqCst);
+            follower.join().unwrap()
+        });
+        assert_eq!(seen.len(), 200, "none is missed");
+        let store = &nodes[0];
+        assert!(
+            store.revoked_access_tokens_after(0, at(2_000), 7).unwrap().is_empty(),
+            "expired"
+        );
+    });
 }

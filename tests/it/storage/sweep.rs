@@ -46,7 +46,7 @@ fn only_what_has_expired_is_swept_in_batches_and_the_rest_is_told() {
             (2, 2, 2)
         );
         assert_eq!((swept.backlog, swept.oldest), (9, Some(at(3_002))));
-        assert!(store.access_token_state("j4", None).unwrap().revoked);
+        assert!(store.access_token_state("j4", None, None).unwrap().revoked);
         let swept = sweep(3_004, 100);
         assert_eq!(
             (swept.refresh_tokens, swept.families, swept.revoked_access_tokens),
@@ -57,7 +57,7 @@ fn only_what_has_expired_is_swept_in_batches_and_the_rest_is_told() {
             let token = store.refresh_token(&hash(&format!("f{n}-1"))).unwrap();
             assert_eq!(token.is_some(), left, "{n}");
             assert_eq!(
-                store.access_token_state(&format!("j{n}"), None).unwrap().revoked,
+                store.access_token_state(&format!("j{n}"), None, None).unwrap().revoked,
                 left,
                 "{n}"
             );

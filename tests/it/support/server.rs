@@ -69,7 +69,7 @@ pub(crate) struct TestServer {
     pub(crate) management: SocketAddr,
     pub(crate) store: Store,
     pub(crate) server: Arc<Server>,
-    url: String,
+    pub(crate) url: String,
     vault: Arc<Vault>,
     edge: Edge,
     clock: Arc<AtomicI64>,
@@ -206,6 +206,14 @@ impl TestServer {
             handles,
             thread: Some(thread),
         })
+    }
+
+    /// For another node with the same clock.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            clock: Arc::clone(&self.clock),
+            ..Options::default()
+        }
     }
 
     pub(crate) fn now(&self) -> NumericDate {

@@ -1,0 +1,98 @@
+use rand::CryptoRng;
+
+use super::FamilyId;
+use super::refresh_token::random_word;
+
+/// What an access token hangs on: once that has ended, the token is not active any more. It stands in the token's `jti`, in front
+/// of a dot and 128 random bits, so that it is known of every token without storing any (RFC 7519 §4.1.7, RFC 7662 §2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lineage {
+    /// A family of refresh tokens.
+    Family(FamilyId),
+    /// No family: the client as it stood, and the user if it acts for one. Both by their epochs, which rise when everything that
+    /// was given out before shall end.
+    Standing {
+        /// The client's epoch.
+        client: i64,
+        /// The user's epoch.
+        user: Option<i64>,
+    },
+}
+
+impl Lineage {
+    /// A new `jti` for an access token.
+    pub fn jti(&self, rng: &mut dyn CryptoRng) -> String {
+        let random = random_word(rng);
+        match self {
+            Lineage::Family(family) => format!("{family}.{random}"),
+            Lineage::Standing { client, user: None } => format!("{client}.{random}"),
+            Lineage::Standing {
+                client,
+                user: Some(user),
+            } => format!("{client}-{user}.{random}"),
+        }
+    }
+
+    /// What the token with this `jti` hangs on; `None` when the text is not of this form.
+    pub fn of_jti(jti: &str) -> Option<Self> {
+        let (head, _) = jti.split_once('.')?;
+        if let Ok(family) = FamilyId::parse(head) {
+            return Some(Lineage::Family(family));
+        }
+        let (client, user) = match head.split_once('-') {
+            Some((client, user)) => (client, Some(user.parse().ok()?)),
+            None => (head, None),
+        };
+        Some(Lineage::Standing {
+            client: client.parse().ok()?,
+            user,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    #[test]
+    fn a_jti_tells_what_the_token_hangs_on_and_is_never_the_same() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let all = [
+            Lineage::Family(FamilyId::generate(&mut rng)),
+            Lineage::Standing { client: 0, user: None },
+            Lineage::Standing {
+                client: i64::MAX,
+                user: None,
+            },
+            Lineage::Standing {
+                client: i64::MAX,
+                user: Some(i64::MAX),
+            },
+            Lineage::Standing {
+                client: 7,
+                user: Some(12),
+            },
+        ];
+        for lineage in all {
+            let (one, other) = (lineage.jti(&mut rng), lineage.jti(&mut rng));
+            assert_ne!(one, other);
+            assert!(one.len() >= 22 + 2, "at least 128 random bits: {one}");
+            assert_eq!(Lineage::of_jti(&one), Some(lineage));
+        }
+        for jti in [
+            "",
+            ".",
+            "abc.def",
+            "AAAAAAAAAAAAAAAAAAAAA+.x",
+            "1-.x",
+            "-1-.x",
+            "1-x.y",
+            "AAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            assert_eq!(Lineage::of_jti(jti), None, "{jti}");
+        }
+    }
+}
