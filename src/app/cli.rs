@@ -111,6 +111,15 @@ pub(super) struct UpdateArgs {
     /// Return to the server's own life of access tokens
     #[arg(long, conflicts_with = "access_ttl")]
     pub(super) default_access_ttl: bool,
+    /// Return to the server's own life of unused refresh tokens
+    #[arg(long, conflicts_with = "refresh_ttl")]
+    pub(super) default_refresh_ttl: bool,
+    /// Return to the server's own life of logins
+    #[arg(long, conflicts_with = "refresh_absolute_ttl")]
+    pub(super) default_refresh_absolute_ttl: bool,
+    /// Return to the usual retry window of 10s
+    #[arg(long, conflicts_with = "refresh_retry_window")]
+    pub(super) default_refresh_retry_window: bool,
     /// Take away the right to introspect
     #[arg(long, conflicts_with = "introspect")]
     pub(super) no_introspect: bool,

@@ -1,5 +1,7 @@
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, AUTHORIZATION, HeaderValue};
@@ -64,10 +66,19 @@ async fn decided<T: Send + 'static>(
     rule: Rule<T>,
     grant_type: &mut Option<String>,
 ) -> Result<T, Refusal> {
+    let refused = |client: Option<&ClientId>, address: Option<IpAddr>, refusal: &Refusal| {
+        if let Some(suppressed) = state.refusals.admit(Instant::now()) {
+            let client = client.map_or("-", ClientId::as_str);
+            let (path, reason) = (request.path(), refusal.reason());
+            info!(event = "token.refused", path, client, ?address, reason, suppressed);
+        }
+    };
     let authorization = the_authorization(request);
-    let parameters = form::parameters(request, payload).await?;
+    let address = peer::address(request, &state.trusted_proxies);
+    let parameters = form::parameters(request, payload).await;
+    let parameters = parameters.inspect_err(|refusal| refused(None, address.ok().flatten(), refusal))?;
     *grant_type = parameters.get(Parameter::GrantType).map(str::to_owned);
-    let address = peer::address(request, &state.trusted_proxies).map_err(|_malformed| {
+    let address = address.map_err(|_malformed| {
         Refusal::of(OAuthError::invalid_request(
             "X-Forwarded-For is not a list of addresses",
         ))
@@ -81,17 +92,9 @@ async fn decided<T: Send + 'static>(
         .parameters
         .get(Parameter::ClientId)
         .and_then(|id| ClientId::parse(id).ok());
-    door(state, token_request, rule).await.inspect_err(|refusal| {
-        let client = named.as_ref().map_or("-", ClientId::as_str);
-        let path = request.path();
-        info!(
-            event = "token.refused",
-            path,
-            client,
-            ?address,
-            reason = refusal.reason()
-        );
-    })
+    door(state, token_request, rule)
+        .await
+        .inspect_err(|refusal| refused(named.as_ref(), address, refusal))
 }
 
 /// The door chooses the thread. What memory can answer is answered here: one signature and no I/O. Everything else hops to a
@@ -150,7 +153,7 @@ fn decide<T>(state: &State, request: &TokenRequest, rule: Rule<T>, reach: Reach)
         Ok(Err(TokenError::Refused(error))) => Err(Decided::Refused(Refusal::of(error))),
         Ok(Err(TokenError::Throttled(wait))) => Err(Decided::Refused(Refusal::too_many(wait))),
         Ok(Err(TokenError::Failed(failure))) => {
-            log(&failure);
+            log(state, &failure);
             Err(Decided::Refused(Refusal::failed(failure.code())))
         }
         Err(_) => {
@@ -160,14 +163,17 @@ fn decide<T>(state: &State, request: &TokenRequest, rule: Rule<T>, reach: Reach)
     }
 }
 
-fn log(failure: &Failure) {
+fn log(state: &State, failure: &Failure) {
+    let Some(suppressed) = state.failures.admit(Instant::now()) else {
+        return;
+    };
     let mut chain = failure.to_string();
     let mut source = std::error::Error::source(failure);
     while let Some(cause) = source {
         chain = format!("{chain}: {cause}");
         source = cause.source();
     }
-    error!(event = "token.failed", cause = chain);
+    error!(event = "token.failed", cause = chain, suppressed);
 }
 
 /// The one `Authorization` header. Two of them are two identities (RFC 6749 §2.3), and so are two in one: base64 has no comma.

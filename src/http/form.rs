@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::response::Refusal;
-use crate::oauth::{OAuthError, Parameters};
+use crate::oauth::{ErrorCode, OAuthError, Parameters};
 
 /// Longest body of a token request in bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -80,12 +80,11 @@ fn no_credentials_in(query: &str) -> Result<(), Refusal> {
     }
     let parameters = Parameters::parse(query.as_bytes()).map_err(Refusal::of)?;
     if parameters.hold_a_credential() {
-        tracing::warn!(
-            event = "credential_in_url",
-            "refused a request with a credential in its URL"
-        );
-        let description = "credentials must not be in the URL: send them in the body or the Authorization header";
-        return Err(Refusal::of(OAuthError::invalid_request(description)));
+        return Err(Refusal::of(OAuthError {
+            code: ErrorCode::InvalidRequest,
+            description: Some("credentials must not be in the URL: send them in the body or the Authorization header"),
+            reason: "credential_in_url",
+        }));
     }
     Ok(())
 }

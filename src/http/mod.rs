@@ -13,6 +13,7 @@ mod health;
 mod peer;
 mod response;
 mod routes;
+mod sampled;
 mod token;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use tokio::net::TcpSocket;
 
 pub use self::blocking::{Blocking, BlockingSettings};
 pub use self::routes::ENDPOINTS;
+use self::sampled::Sampled;
 use crate::server::{Edge, Server};
 
 /// Times and numbers that hold for both listeners. A macro, because the type of an actix server cannot be written down.
@@ -65,6 +67,8 @@ pub struct State {
     edge: Edge,
     blocking: Blocking,
     logins: Blocking,
+    refusals: Sampled,
+    failures: Sampled,
     trusted_proxies: Vec<IpNet>,
     allowed_hosts: Vec<String>,
     /// The metadata document, which only a restart changes.
@@ -80,6 +84,8 @@ impl State {
             edge,
             blocking: Blocking::new(settings.blocking),
             logins: Blocking::new(settings.logins),
+            refusals: Sampled::new(LINES_A_SECOND),
+            failures: Sampled::new(LINES_A_SECOND),
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
             metadata,
@@ -132,5 +138,7 @@ fn listen(socket: TcpSocket) -> std::io::Result<std::net::TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
+/// Refused requests, and failed ones, that are logged in a second.
+const LINES_A_SECOND: u32 = 20;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;

@@ -43,7 +43,7 @@ pub(super) fn address(request: &HttpRequest, trusted: &[IpNet]) -> Result<Option
 }
 
 /// `X-Forwarded-For` is not a list of addresses.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 /// More proxies in a row than anybody has.

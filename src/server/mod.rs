@@ -3,6 +3,7 @@
 //! Plain synchronous Rust. It knows storage and keys, and neither HTTP nor the configuration file; the time and the source of
 //! randomness come in with each call, in a [`Context`].
 
+mod address_block;
 pub mod admin;
 mod audit;
 mod client_auth;
@@ -39,7 +40,9 @@ pub use rotation::{Turn, Wheel, WheelSettings};
 pub use token::TokenRequest;
 pub use vault::{Vault, VaultError};
 
-use self::password::{PasswordHasher, Throttle};
+use self::address_block::AddressBlock;
+use self::client_auth::Failures;
+use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::revoked_tokens::RevokedTokens;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata};
@@ -84,11 +87,13 @@ pub struct Server {
     directory: Directory,
     wheel: Wheel,
     passwords: PasswordHasher,
+    decoys: Decoys,
+    failures: Failures,
     throttle: Throttle,
     revoked: RevokedTokens,
     verified: VerifiedTokens,
     metrics: Metrics,
-    pruned_at: AtomicI64,
+    tended_at: AtomicI64,
     swept_at: AtomicI64,
 }
 
@@ -104,7 +109,10 @@ impl Server {
         // Before anything is loaded: what changes from here on is seen at the first tick.
         let last_change = store.latest_change()?;
         let wheel = Wheel::open(&store, Arc::clone(&vault), wheel, cx)?;
-        let passwords = PasswordHasher::start(settings.password_threads, cx.rng)
+        let passwords = PasswordHasher::start(settings.password_threads)
+            .map_err(|error| Failure::Broken("passwords cannot be checked", Box::new(error)))?;
+        let decoys = PasswordHash::nobodys()
+            .map(Decoys::new)
             .map_err(|error| Failure::Broken("passwords cannot be checked", Box::new(error)))?;
         let directory = Directory::new(
             store.clone(),
@@ -115,20 +123,24 @@ impl Server {
         );
         let revoked = RevokedTokens::default();
         revoked.poll(&store, cx.now)?;
-        Ok(Server {
+        let server = Server {
             settings,
             store,
             vault,
             directory,
             wheel,
             passwords,
+            decoys,
+            failures: Failures::default(),
             throttle: Throttle::default(),
             revoked,
             verified: VerifiedTokens::default(),
             metrics: Metrics::new(),
-            pruned_at: AtomicI64::new(cx.now.epoch()),
+            tended_at: AtomicI64::new(cx.now.epoch()),
             swept_at: AtomicI64::new(cx.now.epoch()),
-        })
+        };
+        server.follow_users()?;
+        Ok(server)
     }
 
     /// The issuer, as in every token.
@@ -170,14 +182,23 @@ impl Server {
         }
         self.revoked.poll(&self.store, cx.now)?;
         self.wheel.tick(&self.store, cx)?;
-        let pruned = NumericDate::from_epoch(self.pruned_at.load(Ordering::Relaxed));
-        if cx.now.since(pruned) >= PRUNE_EVERY {
+        let tended = NumericDate::from_epoch(self.tended_at.load(Ordering::Relaxed));
+        if cx.now.since(tended) >= TEND_EVERY {
             self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;
             self.store
                 .prune_audit_events(cx.now - self.settings.audit_retention, MOST_AUDIT_EVENTS)?;
-            self.pruned_at.store(cx.now.epoch(), Ordering::Relaxed);
+            self.follow_users()?;
+            self.tended_at.store(cx.now.epoch(), Ordering::Relaxed);
         }
         self.sweep(cx.now)
+    }
+
+    /// Has unknown users take as long as those that there are.
+    fn follow_users(&self) -> Result<(), Failure> {
+        let sample = self.store.sample_password_hashes(DECOYS)?;
+        self.decoys
+            .follow(sample.iter().filter_map(|hash| PasswordHash::parse(hash).ok()));
+        Ok(())
     }
 
     /// Clears away what has expired, in small batches: one now and then, one a second while there is more.
@@ -216,5 +237,7 @@ const SWEEP_EVERY: Seconds = Seconds::minutes(1);
 const MOST_AUDIT_EVENTS: u32 = 50_000;
 /// Most rows of a table in one statement, so that none holds up a request.
 const SWEEP_BATCH: u32 = 1_000;
-/// Time between two looks at the end of the feed.
-const PRUNE_EVERY: Seconds = Seconds::minutes(1);
+/// Time between two looks at the end of the feed, at old audit events and at the kinds of users' hashes.
+const TEND_EVERY: Seconds = Seconds::minutes(1);
+/// Users whose hashes are looked at.
+const DECOYS: u32 = 100;

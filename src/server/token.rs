@@ -54,6 +54,19 @@ impl Server {
     ) -> Result<Arc<RegisteredClient>, TokenError> {
         let hasher = self.vault.hasher();
         client_auth::authenticate(&request.credentials, &request.parameters, &self.directory, hasher, cx)
+            .map_err(|error| self.slowed_down(error, request, cx))
+    }
+
+    /// Who fails to authenticate again and again is told to wait; nobody else is.
+    fn slowed_down(&self, error: TokenError, request: &TokenRequest, cx: &Context<'_>) -> TokenError {
+        if !matches!(&error, TokenError::Refused(refusal) if refusal.code == ErrorCode::InvalidClient) {
+            return error;
+        }
+        let named = client_auth::named(&request.credentials, &request.parameters);
+        match self.failures.count(named.as_deref(), request.address, cx.now) {
+            Some(wait) => TokenError::Throttled(wait),
+            None => error,
+        }
     }
 
     fn find_grant(&self, parameters: &Parameters) -> Result<&'static dyn Grant, OAuthError> {

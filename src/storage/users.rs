@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use diesel::dsl::{max, min};
 use diesel::prelude::*;
 
 use super::audit::AuditEvent;
@@ -79,6 +80,27 @@ impl Store {
                 .first(c)
                 .optional())?;
             row.map(UserRow::into_user).transpose()
+        })
+    }
+
+    /// The password hashes of about `count` users, spread evenly over all.
+    pub fn sample_password_hashes(&self, count: u32) -> Result<Vec<String>, Error> {
+        self.read(|conn| {
+            let span: (Option<i64>, Option<i64>) = on!(conn, c => users::table
+                .select((min(users::id), max(users::id)))
+                .first(c))?;
+            let (Some(first), Some(last)) = span else {
+                return Ok(Vec::new());
+            };
+            let step = last.saturating_sub(first) / i64::from(count.max(1)) + 1;
+            let rows: Vec<i64> = std::iter::successors(Some(first), |row| row.checked_add(step))
+                .take_while(|row| *row <= last)
+                .collect();
+            Ok(on!(conn, c => users::table
+                .filter(users::id.eq_any(&rows))
+                .order(users::id)
+                .select(users::password_hash)
+                .load(c))?)
         })
     }
 

@@ -44,6 +44,36 @@ fn assert_invalid_client(response: &Response) {
     );
 }
 
+// C-21, T-38: whoever fails again and again is told to wait; who has the right secret never is.
+#[test]
+fn failing_to_authenticate_again_and_again_is_slowed_down_and_locks_nobody_out() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let client = server.client("billing", metadata());
+        let wrong = Credentials {
+            secret: "wrong".to_owned(),
+            ..client.clone()
+        };
+        let first = server.token(&wrong, &[]);
+        assert_refused(&first, 401, "invalid_client");
+        let throttled = (0..200)
+            .map(|_| server.token(&wrong, &[]))
+            .find(|response| response.status != 401)
+            .expect("nothing slows it down");
+        assert_refused(&throttled, 429, "temporarily_unavailable");
+        let wait: i64 = throttled.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait));
+        assert_eq!(server.token(&client, &[]).status, 200);
+        let unknown = Credentials {
+            id: "nobody".to_owned(),
+            ..client.clone()
+        };
+        assert_refused(&server.token(&unknown, &[]), 401, "invalid_client");
+        server.advance(Seconds::new(wait));
+        assert_refused(&server.token(&wrong, &[]), 401, "invalid_client");
+    });
+}
+
 #[test]
 fn basic_and_post_are_accepted() {
     with_client(|server, client| {

@@ -221,7 +221,30 @@ fn every_command_prints_one_json_document_or_a_table() {
                 &json!("simplejwt")
             )
         );
+        for (own, back) in [
+            ("--access-ttl", "--default-access-ttl"),
+            ("--refresh-ttl", "--default-refresh-ttl"),
+            ("--refresh-absolute-ttl", "--default-refresh-absolute-ttl"),
+            ("--refresh-retry-window", "--default-refresh-retry-window"),
+        ] {
+            let member = own.trim_start_matches("--").replace('-', "_");
+            let updated = folder.json(&["client", "update", "billing", own, "60s"]);
+            assert_eq!(updated[&member], 60);
+            let updated = folder.json(&["client", "update", "billing", back]);
+            assert_eq!(updated.get(&member), None, "{back} returns to the server's own");
+        }
         assert_eq!(folder.json(&["client", "list"]).as_array().unwrap().len(), 1);
+        // P-01
+        let warned = folder.run(&["client", "create", "Kiosk", "--grant", "password"]);
+        assert!(
+            String::from_utf8_lossy(&warned.stderr).contains("RFC 9700"),
+            "{warned:?}"
+        );
+        folder.json(&[
+            "client",
+            "delete",
+            folder.json(&["client", "list"])[1]["client_id"].as_str().unwrap(),
+        ]);
         assert!(
             folder.json(&["db", "status"])["migrations"]
                 .as_array()

@@ -4,7 +4,9 @@ use serde_json::json;
 use super::{Process, actor};
 use crate::app::cli::{ClientCommand, CreateArgs, MetadataArgs, SecretCommand, UpdateArgs};
 use crate::app::output::{self, Output};
-use crate::oauth::{Audiences, Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord, NumericDate, Scope};
+use crate::oauth::{
+    Audiences, Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord, GrantType, NumericDate, Scope, Seconds,
+};
 use crate::server::admin::{ClientAdmin, ClientChange, CreatedClient, CreatedSecret, NewClientRequest};
 
 /// `keywheel client …`
@@ -31,6 +33,7 @@ pub(super) fn run(process: &Process, command: ClientCommand, format: Output) -> 
                 }
                 ClientCommand::Update(args) => {
                     let client = admin.update(&args.id.0.clone(), change(args), now)?;
+                    warn_of_passwords(&client);
                     print_client(&client, format)
                 }
                 ClientCommand::Disable { id } => {
@@ -101,6 +104,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
     };
     let created = process.with_context(|cx| ClientAdmin::new(&store, actor).create(request, &vault, cx))?;
     let CreatedClient { client, secret } = created;
+    warn_of_passwords(&client);
     if format == Output::Json {
         let mut document = serde_json::to_value(ClientDocument::of(&client))?;
         if let Some(members) = document.as_object_mut() {
@@ -116,6 +120,16 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         client.client_id,
         secret.secret.expose()
     ))
+}
+
+/// RFC 9700 §2.4.
+fn warn_of_passwords(client: &Client) {
+    if client.metadata.grant_types.contains(&GrantType::Password) {
+        output::message(
+            "Warning: this client sees its users' passwords. RFC 9700 forbids the password grant and OAuth 2.1 dropped it: register it \
+             for clients of your own alone, and only until they can do without.",
+        );
+    }
 }
 
 fn change(args: UpdateArgs) -> ClientChange {
@@ -153,18 +167,19 @@ fn change(args: UpdateArgs) -> ClientChange {
         auth_methods: (!auth_methods.is_empty()).then_some(auth_methods),
         scope,
         audiences,
-        access_ttl: if args.default_access_ttl {
-            Some(None)
-        } else {
-            access_ttl.map(Some)
-        },
-        refresh_ttl,
-        refresh_absolute_ttl,
-        refresh_retry_window,
+        access_ttl: span(args.default_access_ttl, access_ttl),
+        refresh_ttl: span(args.default_refresh_ttl, refresh_ttl),
+        refresh_absolute_ttl: span(args.default_refresh_absolute_ttl, refresh_absolute_ttl),
+        refresh_retry_window: span(args.default_refresh_retry_window, refresh_retry_window),
         token_type,
         claim_profile,
         introspect,
     }
+}
+
+/// A time of the client's own: back to the server's, another one, or as it is.
+fn span(back: bool, other: Option<Seconds>) -> Option<Option<Seconds>> {
+    if back { Some(None) } else { other.map(Some) }
 }
 
 /// All scopes that were named, as one.
@@ -222,9 +237,8 @@ impl<'a> ClientDocument<'a> {
     }
 
     fn lines(&self) -> Vec<Vec<String>> {
-        let life = self
-            .access_ttl
-            .map_or_else(|| "the server's".to_owned(), |life| format!("{life}s"));
+        let or_the_servers =
+            |span: Option<i64>| span.map_or_else(|| "the server's".to_owned(), |span| Seconds::new(span).to_string());
         let audience = if self.audience.is_empty() {
             "the issuer".to_owned()
         } else {
@@ -238,7 +252,10 @@ impl<'a> ClientDocument<'a> {
             ("auth methods", self.token_endpoint_auth_methods.join(" ")),
             ("scope", self.scope.clone()),
             ("audience", audience),
-            ("access token life", life),
+            ("access token life", or_the_servers(self.access_ttl)),
+            ("refresh token life", or_the_servers(self.refresh_ttl)),
+            ("life of a login", or_the_servers(self.refresh_absolute_ttl)),
+            ("retry window", or_the_servers(self.refresh_retry_window)),
             ("token type", self.token_type.to_owned()),
             ("claim profile", self.claim_profile.to_owned()),
             ("introspect", yes(self.introspect)),

@@ -2,6 +2,7 @@
 
 mod client_secret_basic;
 mod client_secret_post;
+mod failures;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use zeroize::Zeroizing;
 
 use self::client_secret_basic::ClientSecretBasic;
 use self::client_secret_post::ClientSecretPost;
+pub(super) use self::failures::Failures;
 use super::{Context, Directory, RegisteredClient, TokenError};
 use crate::oauth::{ClientAuthMethod, ClientId, OAuthError, Parameter, Parameters, SecretHash, SecretHasher};
 
@@ -69,6 +71,13 @@ pub(super) fn authenticate(
         }
     }
     Err(refusal.into())
+}
+
+/// The `client_id` that a request names, whether there is such a client or not.
+pub(super) fn named(credentials: &ClientCredentials, parameters: &Parameters) -> Option<String> {
+    let (_, presented) = the_one_method(credentials, parameters).ok()?;
+    let (client_id, _) = presented.readings.into_iter().next()?;
+    ClientId::parse(&client_id).is_ok().then_some(client_id)
 }
 
 /// RFC 6749 §2.3: a client uses one method per request, and says the same `client_id` wherever it says one.

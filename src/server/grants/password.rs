@@ -2,7 +2,7 @@ use tracing::warn;
 
 use super::{Authorization, Beginning, Continuation, Grant, Limits};
 use crate::oauth::{ErrorCode, FamilyId, GrantType, Lineage, OAuthError, Parameter, User, Username};
-use crate::server::password::{PasswordHash, Verdict};
+use crate::server::password::{Compared, PasswordHash, Verdict};
 use crate::server::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest, audit};
 
 /// A user's name and password, handed over by a client that the user trusts with them (RFC 6749 §4.3). OAuth 2.1 dropped it;
@@ -35,12 +35,11 @@ impl Grant for PasswordGrant {
             warn!(event = "password.unreadable", %error, "a stored password hash cannot be read: set the password anew");
             None
         });
-        let verdict = server
-            .passwords
-            .verify(hash.as_ref(), password)
-            .inspect_err(|_overloaded| {
-                server.throttle.withdrawn(&attempt);
-            })?;
+        let tag = server.vault.hasher().hash(username.canonical());
+        let compared = hash.map_or_else(|| Compared::WithDecoy(server.decoys.of(&tag)), Compared::WithUser);
+        let verdict = server.passwords.verify(compared, password).inspect_err(|_overloaded| {
+            server.throttle.withdrawn(&attempt);
+        })?;
         match (known, verdict) {
             (Some((user, stored)), Verdict::Right { upgrade }) if user.enabled => {
                 server.throttle.succeeded(attempt);

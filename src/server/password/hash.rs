@@ -64,6 +64,12 @@ impl PasswordHash {
         })
     }
 
+    /// A hash of today's kind that no password has.
+    pub fn nobodys() -> Result<Self, PasswordHashError> {
+        let params = Params::new(Self::MEMORY_KIB, Self::TIME, 1, None).map_err(|_bad| PasswordHashError::Failed)?;
+        Ok(Self::assembled(params, vec![0; 16], vec![0; 32]))
+    }
+
     /// Hashes a new password: argon2id, 19 MiB, two passes, a random salt of 16 bytes.
     pub fn create(password: &str, rng: &mut dyn CryptoRng) -> Result<Self, PasswordHashError> {
         Self::with_salt(password, new_salt(rng))
@@ -75,6 +81,10 @@ impl PasswordHash {
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
             .hash_password_into(password.as_bytes(), &salt, &mut hash)
             .map_err(|_failed| PasswordHashError::Failed)?;
+        Ok(Self::assembled(params, salt, hash))
+    }
+
+    fn assembled(params: Params, salt: Vec<u8>, hash: Vec<u8>) -> Self {
         let encode = |bytes: &[u8]| BASE64_STANDARD_NO_PAD.encode(bytes);
         let (m, t) = (Self::MEMORY_KIB, Self::TIME);
         let text = format!("$argon2id$v=19$m={m},t={t},p=1${}${}", encode(&salt), encode(&hash));
@@ -85,10 +95,10 @@ impl PasswordHash {
             salt,
             hash,
         };
-        Ok(PasswordHash {
+        PasswordHash {
             text: Zeroizing::new(text),
             scheme,
-        })
+        }
     }
 
     /// Whether this is the hash of `password`. `memory` is kept between calls, so that pages are not fetched anew each time.
@@ -134,6 +144,21 @@ impl PasswordHash {
     pub fn needs_upgrade(&self) -> bool {
         !matches!(&self.scheme, Scheme::Argon2 { algorithm: Algorithm::Argon2id, params, .. }
             if params.m_cost() >= Self::MEMORY_KIB && params.t_cost() >= Self::TIME)
+    }
+
+    /// What it costs to verify it, as a word: hashes of one kind take the same time.
+    pub fn kind(&self) -> String {
+        match &self.scheme {
+            Scheme::Argon2 { algorithm, params, .. } => {
+                let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
+                format!("{algorithm} m={m},t={t},p={p}")
+            }
+            Scheme::Pbkdf2 { iterations, .. } => format!("pbkdf2_sha256 {iterations}"),
+            // The kind and the cost stand in the first seven characters.
+            Scheme::Bcrypt { modular, of_sha256 } => {
+                format!("bcrypt {} {of_sha256}", modular.get(..7).unwrap_or_default())
+            }
+        }
     }
 
     /// The text to be stored.

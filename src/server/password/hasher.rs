@@ -17,8 +17,15 @@ use super::{PasswordHash, PasswordHashError};
 pub struct PasswordHasher {
     queue: Option<SyncSender<Job>>,
     threads: Vec<JoinHandle<()>>,
-    /// What an unknown user's password is compared with, at the same cost.
-    dummy: PasswordHash,
+}
+
+/// What a password is compared with.
+#[derive(Debug)]
+pub enum Compared {
+    /// The user's own hash.
+    WithUser(PasswordHash),
+    /// There is no such user, or no hash that can be read: nothing matches this one.
+    WithDecoy(PasswordHash),
 }
 
 /// What came of a comparison.
@@ -58,7 +65,7 @@ const LONGEST: usize = 1_024;
 
 impl PasswordHasher {
     /// Starts so many threads.
-    pub fn start(threads: usize, rng: &mut dyn CryptoRng) -> Result<Self, PasswordHashError> {
+    pub fn start(threads: usize) -> std::io::Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let spawn = |number| {
@@ -67,34 +74,26 @@ impl PasswordHasher {
                 .name(format!("password-{number}"))
                 .spawn(move || serve(&jobs))
         };
-        let threads = (0..threads.max(1))
-            .map(spawn)
-            .collect::<Result<_, _>>()
-            .map_err(|_no_thread| PasswordHashError::Failed)?;
-        let mut random = [0; 16];
-        rng.fill_bytes(&mut random);
-        let dummy = PasswordHash::create(&crate::oauth::base64url(&random), rng)?;
+        let threads = (0..threads.max(1)).map(spawn).collect::<Result<_, _>>()?;
         Ok(PasswordHasher {
             queue: Some(queue),
             threads,
-            dummy,
         })
     }
 
-    /// Compares a password with a user's hash, or with nobody's when there is no such user; the work is the same.
-    pub fn verify(&self, hash: Option<&PasswordHash>, password: &str) -> Result<Verdict, Overloaded> {
+    /// Compares a password with a user's hash, or with a decoy when there is no such user; the work is the same.
+    pub fn verify(&self, compared: Compared, password: &str) -> Result<Verdict, Overloaded> {
         let presented = if password.len() > LONGEST { "" } else { password };
-        let (stored, given) = (
-            hash.unwrap_or(&self.dummy).clone(),
-            Zeroizing::new(presented.to_owned()),
-        );
-        let matched = self.submit(move |memory| stored.verify(&given, memory))?;
-        match hash {
-            Some(hash) if matched && !presented.is_empty() => Ok(Verdict::Right {
-                upgrade: hash.needs_upgrade(),
-            }),
-            _ => Ok(Verdict::Wrong),
-        }
+        let given = Zeroizing::new(presented.to_owned());
+        let (hash, right) = match compared {
+            Compared::WithUser(hash) => {
+                let upgrade = hash.needs_upgrade();
+                (hash, (!presented.is_empty()).then_some(Verdict::Right { upgrade }))
+            }
+            Compared::WithDecoy(hash) => (hash, None),
+        };
+        let matched = self.submit(move |memory| hash.verify(&given, memory))?;
+        Ok(right.filter(|_| matched).unwrap_or(Verdict::Wrong))
     }
 
     /// Hashes a password that was found right, to replace an older hash of it.
@@ -166,33 +165,35 @@ mod tests {
     #[test]
     fn only_the_right_password_of_a_known_user_is_right() {
         let mut rng = StdRng::seed_from_u64(1);
-        let hasher = PasswordHasher::start(2, &mut rng).unwrap();
+        let hasher = PasswordHasher::start(2).unwrap();
         let hash = PasswordHash::create("correct horse", &mut rng).unwrap();
+        let user = || Compared::WithUser(hash.clone());
+        let decoy = || Compared::WithDecoy(hash.clone());
         assert_eq!(
-            hasher.verify(Some(&hash), "correct horse"),
+            hasher.verify(user(), "correct horse"),
             Ok(Verdict::Right { upgrade: false })
         );
-        for (hash, password) in [
-            (Some(&hash), "wrong"),
-            (Some(&hash), ""),
-            (None, "correct horse"),
-            (None, ""),
+        for (compared, password) in [
+            (user(), "wrong"),
+            (user(), ""),
+            (decoy(), "correct horse"),
+            (decoy(), ""),
         ] {
-            assert_eq!(hasher.verify(hash, password), Ok(Verdict::Wrong));
+            assert_eq!(hasher.verify(compared, password), Ok(Verdict::Wrong));
         }
         // P-04: compared, and wrong, whatever the hash.
-        let empty = PasswordHash::create("", &mut rng).unwrap();
-        assert_eq!(hasher.verify(Some(&empty), &"x".repeat(10_000)), Ok(Verdict::Wrong));
+        let empty = Compared::WithUser(PasswordHash::create("", &mut rng).unwrap());
+        assert_eq!(hasher.verify(empty, &"x".repeat(10_000)), Ok(Verdict::Wrong));
     }
 
     // P-09
     #[test]
     fn a_flood_is_turned_away_and_everybody_is_answered() {
         let mut rng = StdRng::seed_from_u64(1);
-        let hasher = PasswordHasher::start(1, &mut rng).unwrap();
+        let hasher = PasswordHasher::start(1).unwrap();
         let hash = PasswordHash::create("correct horse", &mut rng).unwrap();
         let answers: Vec<Result<Verdict, Overloaded>> = std::thread::scope(|scope| {
-            let ask = || scope.spawn(|| hasher.verify(Some(&hash), "correct horse"));
+            let ask = || scope.spawn(|| hasher.verify(Compared::WithUser(hash.clone()), "correct horse"));
             let threads: Vec<_> = (0..200).map(|_| ask()).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });

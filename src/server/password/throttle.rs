@@ -6,6 +6,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::oauth::{NumericDate, Seconds};
+use crate::server::AddressBlock;
 
 /// Slows guessing down: failures are counted for each user and address block together, and for each address block alone. A wait
 /// grows with every failure and ends by itself, so nobody can lock anybody else out: not from another block at all, and from
@@ -94,7 +95,7 @@ impl Default for Throttle {
 impl Throttle {
     /// Lets an attempt for a user (by the canonical name) from an address through, or says when.
     pub fn admit(&self, user: &str, address: Option<IpAddr>, now: NumericDate) -> Result<Admission, RetryAfter> {
-        let block = block(address);
+        let block = AddressBlock::of(address).to_string();
         let pair = self.counter(format!("{block} {user}"));
         let block = self.counter(block);
         count(&block, FREE_FOR_A_BLOCK, now)?;
@@ -136,21 +137,6 @@ fn forgive(counter: &Mutex<Counter>, free: u32) {
     let mut counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
     counter.failures = counter.failures.saturating_sub(1);
     counter.blocked_until = counter.last + delay(counter.failures, free);
-}
-
-/// The network that one attacker is likely to have to himself: /24, or /64 for IPv6.
-fn block(address: Option<IpAddr>) -> String {
-    match address {
-        None => "-".to_owned(),
-        Some(IpAddr::V4(address)) => {
-            let [a, b, c, _] = address.octets();
-            format!("{a}.{b}.{c}.0/24")
-        }
-        Some(IpAddr::V6(address)) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
 }
 
 #[cfg(test)]

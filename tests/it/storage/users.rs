@@ -223,3 +223,24 @@ fn a_user_that_cannot_be_is_named_and_never_taken_for_an_absent_one() {
         ));
     });
 }
+
+// P-04
+#[test]
+fn a_sample_of_hashes_is_spread_over_all_users_and_never_large() {
+    on_both(|database| {
+        let store = database.store();
+        assert!(store.sample_password_hashes(10).unwrap().is_empty());
+        let users: Vec<NewUser> = (0..250)
+            .map(|n| NewUser {
+                password_hash: format!("hash {n}"),
+                ..new_user(&n.to_string(), &format!("user-{n}"))
+            })
+            .collect();
+        store.import_users(&users, &event("x")).unwrap();
+        let sample = store.sample_password_hashes(10).unwrap();
+        let numbers: Vec<i32> = sample.iter().map(|hash| hash[5..].parse().unwrap()).collect();
+        assert!((9..=10).contains(&numbers.len()), "{numbers:?}");
+        assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] == 25), "{numbers:?}");
+        assert_eq!(store.sample_password_hashes(1_000).unwrap().len(), 250);
+    });
+}
