@@ -40,10 +40,11 @@ pub(super) fn look_up(
             .record(&audit::refresh_cross_client(&client.client, &record, request, cx.now))?;
         return Err(refused("the refresh token belongs to another client").into());
     }
-    if record.family.end(cx.now).is_some() || record.expires_at <= cx.now {
+    let judged_at = server.latest.at(cx.now);
+    if record.family.end(judged_at).is_some() || record.expires_at <= judged_at {
         return Err(refused("the family has ended or expired").into());
     }
-    let standing = judge(&record, retry_window(client), cx.now);
+    let standing = judge(&record, retry_window(client), judged_at);
     match standing {
         Judgement::Stands(standing) => Ok((Box::new(record), standing)),
         Judgement::TooEager => Err(refused("the refresh token was exchanged a moment ago").into()),
@@ -171,8 +172,9 @@ fn rotate(
         RotationOutcome::Replayed => {
             let again = server.store.refresh_token(&rotation.hash)?;
             let lost = again.is_some_and(|again| {
-                let judgement = judge(&again, retry_window(client), cx.now);
-                again.family.end(cx.now).is_none() && matches!(judgement, Judgement::Stands(Standing::AnswerLost))
+                let judged_at = server.latest.at(cx.now);
+                let judgement = judge(&again, retry_window(client), judged_at);
+                again.family.end(judged_at).is_none() && matches!(judgement, Judgement::Stands(Standing::AnswerLost))
             });
             if lost {
                 Ok(token)

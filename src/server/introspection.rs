@@ -97,7 +97,7 @@ impl Server {
         };
         let claims = &verified.claims;
         let own = claims.client_id == caller.client.client_id.as_str();
-        let known = claims.exp > cx.now && may_know(caller, claims);
+        let known = claims.exp > self.latest.at(cx.now) && may_know(caller, claims);
         let active = if known { self.active_token(claims, cx)? } else { None };
         Ok(Found { own, active })
     }
@@ -191,7 +191,8 @@ impl Server {
         let Some(record) = record.filter(own) else {
             return Ok(Found::NOTHING);
         };
-        let dead = record.family.end(cx.now).is_some() || record.expires_at <= cx.now;
+        let judged_at = self.latest.at(cx.now);
+        let dead = record.family.end(judged_at).is_some() || record.expires_at <= judged_at;
         if dead || record.rotated_at.is_some() {
             return Ok(Found {
                 own: true,

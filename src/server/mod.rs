@@ -14,6 +14,7 @@ mod families;
 mod grants;
 mod introspection;
 mod issuer;
+mod latest;
 mod metadata;
 mod metrics;
 pub mod password;
@@ -42,6 +43,7 @@ pub use vault::{Vault, VaultError};
 
 use self::address_block::AddressBlock;
 use self::client_auth::Failures;
+use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::revoked_tokens::RevokedTokens;
 use self::verified_tokens::VerifiedTokens;
@@ -92,6 +94,7 @@ pub struct Server {
     throttle: Throttle,
     revoked: RevokedTokens,
     verified: VerifiedTokens,
+    latest: Latest,
     metrics: Metrics,
     tended_at: AtomicI64,
     swept_at: AtomicI64,
@@ -135,6 +138,7 @@ impl Server {
             throttle: Throttle::default(),
             revoked,
             verified: VerifiedTokens::default(),
+            latest: Latest::new(cx.now),
             metrics: Metrics::new(),
             tended_at: AtomicI64::new(cx.now.epoch()),
             swept_at: AtomicI64::new(cx.now.epoch()),
@@ -177,6 +181,7 @@ impl Server {
     /// One tick of the wheel, meant for about once a second: learns what other nodes and the command line changed, turns the
     /// keys when that is due, and clears away the part of the change feed that every node has long seen.
     pub fn tick(&self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.latest.at(cx.now);
         if self.directory.poll(cx.now)? {
             self.wheel.distrust();
         }

@@ -52,6 +52,7 @@ impl Server {
         request: &TokenRequest,
         cx: &Context<'_>,
     ) -> Result<Arc<RegisteredClient>, TokenError> {
+        self.latest.at(cx.now);
         let hasher = self.vault.hasher();
         client_auth::authenticate(&request.credentials, &request.parameters, &self.directory, hasher, cx)
             .map_err(|error| self.slowed_down(error, request, cx))

@@ -66,7 +66,7 @@ struct Family {
 
 impl Family {
     /// The generation of the token that is answered, if any is.
-    fn refresh(&mut self, generation: usize, now: NumericDate) -> Option<usize> {
+    fn refresh(&mut self, generation: usize, now: NumericDate, seen: NumericDate) -> Option<usize> {
         let newest = self.rotated_at.len();
         if self.ended {
             return None;
@@ -75,7 +75,7 @@ impl Family {
             self.rotated_at.push(now);
             return Some(newest + 1);
         }
-        let in_window = now.since(self.rotated_at[generation]) <= Seconds::new(10);
+        let in_window = seen.since(self.rotated_at[generation]) <= Seconds::new(10);
         if generation + 1 == newest && in_window {
             return Some(newest);
         }
@@ -88,6 +88,8 @@ impl Family {
 struct Play<'a> {
     nodes: &'a [TestServer],
     node: usize,
+    /// The latest instant that each node has seen: a clock that is set back opens no window again.
+    seen: Vec<NumericDate>,
     client: &'a Credentials,
     family: Family,
     tokens: Vec<String>,
@@ -96,6 +98,13 @@ struct Play<'a> {
 impl Play<'_> {
     fn server(&self) -> &TestServer {
         &self.nodes[self.node]
+    }
+
+    /// The node sees a request.
+    fn see(&mut self) -> NumericDate {
+        let seen = self.seen[self.node].max(self.server().now());
+        self.seen[self.node] = seen;
+        seen
     }
 
     fn act(&mut self, act: Act, history: &[Act]) {
@@ -108,6 +117,7 @@ impl Play<'_> {
                 let form = Request::form("/oauth2/revoke", &[("token", &self.tokens[newest])]);
                 let response = self.server().send(&form.basic(&self.client.id, &self.client.secret));
                 assert_eq!(response.status, 200, "{history:?}");
+                self.see();
                 self.family.ended = true;
             }
             Act::Wait(seconds) => self.server().advance(Seconds::new(seconds)),
@@ -133,7 +143,8 @@ impl Play<'_> {
     fn present(&mut self, generation: usize, history: &[Act]) {
         let now = self.server().now();
         let response = refresh(self.server(), self.client, &self.tokens[generation], &[]);
-        match self.family.refresh(generation, now) {
+        let seen = self.see();
+        match self.family.refresh(generation, now, seen) {
             Some(expected) => {
                 assert_eq!(response.status, 200, "{history:?}: {}", response.text());
                 let token = session(&response).refresh;
@@ -163,16 +174,18 @@ fn nodes(database: &Database) -> ([TestServer; 2], Credentials) {
 }
 
 fn play(nodes: &[TestServer], client: &Credentials, acts: &[Act]) {
-    // Room for a clock that is set back.
-    nodes[0].advance(Seconds::hours(12));
+    // Room for a clock that is set back, below what a node saw in the sequence before.
+    nodes[0].advance(Seconds::hours(24));
     let first = sign_in(&nodes[0], client, &[]);
     let mut play = Play {
         nodes,
         node: 0,
+        seen: vec![NumericDate::from_epoch(0); nodes.len()],
         client,
         family: Family::default(),
         tokens: vec![first.refresh],
     };
+    play.see();
     for (position, act) in acts.iter().enumerate() {
         play.act(*act, &acts[..=position]);
     }

@@ -395,6 +395,24 @@ fn a_family_ends_by_idleness_and_by_age_and_no_access_token_outlives_it() {
     });
 }
 
+//
+#[test]
+fn a_clock_that_is_set_back_gives_no_token_its_life_back() {
+    with_session(&for_people(), |server, client, first| {
+        let exchanged = sign_in(server, client, &[]);
+        let newest = session(&refresh(server, client, &exchanged.refresh, &[]));
+        server.advance(Seconds::new(20));
+        server.tick().unwrap();
+        server.set_clock((server.now() - Seconds::hours(1)).epoch());
+        assert_refused(&refresh(server, client, &exchanged.refresh, &[]), 400, "invalid_grant");
+        assert_refused(&refresh(server, client, &newest.refresh, &[]), 400, "invalid_grant");
+        server.advance(Seconds::hours(14 * 24 + 2));
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        server.set_clock((server.now() - Seconds::hours(2)).epoch());
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+    });
+}
+
 // T-35 for refresh: a fault of ours is never invalid_grant.
 #[test]
 fn without_the_database_a_refresh_is_503_and_works_when_it_returns() {
