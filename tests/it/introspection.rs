@@ -93,7 +93,7 @@ fn an_access_token_is_described_to_who_may_ask() {
     });
 }
 
-// I-01, I-02, I-04, I-08, I-10
+// I-01, I-02, I-04, I-07, I-08, I-10, I-11
 #[test]
 fn who_may_not_ask_learns_nothing() {
     staged(|stage| {
@@ -143,6 +143,18 @@ fn who_may_not_ask_learns_nothing() {
         assert_refused(&form(""), 400, "invalid_request");
         assert_refused(&form("token=a&token=b"), 400, "invalid_request");
         assert_eq!(form("token=a&token_type_hint=made_up").status, 200);
+        for method in ["GET", "PUT"] {
+            let response = stage
+                .server
+                .send(&Request::new(method, &format!("{INTROSPECT}?token=a")));
+            assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
+        }
+        let signed = Request::form(INTROSPECT, &[("token", &stage.session.access)])
+            .header("Accept", "application/token-introspection+jwt")
+            .basic(&stage.gateway.id, &stage.gateway.secret);
+        let response = stage.server.send(&signed);
+        assert_eq!(response.header("content-type"), Some("application/json"));
+        assert_eq!(response.json()["active"], true);
     });
 }
 
@@ -203,7 +215,7 @@ fn whatever_ends_the_family_or_its_owner_ends_its_access_tokens() {
     });
 }
 
-// W-01 to W-08, W-11
+// W-01, W-02, W-03, W-04, W-05, W-07, W-08, W-10, W-11
 #[test]
 fn a_client_revokes_its_own_tokens_and_only_those() {
     staged(|stage| {

@@ -395,6 +395,34 @@ fn a_family_ends_by_idleness_and_by_age_and_no_access_token_outlives_it() {
     });
 }
 
+// N-10: whoever reads the database finds nothing to present.
+#[test]
+fn the_database_holds_nothing_that_a_client_presents() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let client = server.client("shop", for_people());
+        server.user("alice", PASSWORD);
+        let first = sign_in(&server, &client, &[]);
+        let second = session(&refresh(&server, &client, &first.refresh, &[]));
+        let form = Request::form("/oauth2/revoke", &[("token", &second.access)]);
+        assert_eq!(server.send(&form.basic(&client.id, &client.secret)).status, 200);
+        let dump = database.dump();
+        let holds = |text: &str| dump.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(holds("alice") && holds("shop") && holds("refresh"), "the dump is one");
+        for secret in [
+            PASSWORD,
+            &client.secret,
+            &first.refresh,
+            &second.refresh,
+            &first.access,
+            &second.access,
+        ] {
+            assert!(!holds(secret), "{secret}");
+            assert!(!holds(&secret[4..]), "{secret}, without its prefix");
+        }
+    });
+}
+
 //
 #[test]
 fn a_clock_that_is_set_back_gives_no_token_its_life_back() {

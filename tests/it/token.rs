@@ -177,7 +177,7 @@ fn only_urlencoded_forms_in_utf_8_are_read() {
     });
 }
 
-// T-05, T-06, T-09, T-12, T-13, T-17, T-18, T-19, T-21, T-23
+// T-05, T-06, T-09, T-10, T-12, T-13, T-17, T-18, T-19, T-21, T-23
 #[test]
 fn malformed_parameters_are_refused() {
     let good = "grant_type=client_credentials";

@@ -94,6 +94,23 @@ impl Database {
         }
     }
 
+    /// Everything in it, as it is stored.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        if let Some(directory) = &self.directory {
+            let files = std::fs::read_dir(directory.path()).unwrap();
+            return files
+                .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
+                .collect();
+        }
+        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
+        let rows = |table: String| self.query(&format!("SELECT t::text FROM {table} t"));
+        self.query(tables)
+            .into_iter()
+            .flat_map(rows)
+            .collect::<String>()
+            .into_bytes()
+    }
+
     /// How many rows there are.
     pub(crate) fn count(&self, of: &str) -> usize {
         self.query(&format!("SELECT count(*) AS value FROM {of}"))[0]
