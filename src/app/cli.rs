@@ -228,6 +228,26 @@ pub(super) enum KeysCommand {
         #[arg(long)]
         now: bool,
     },
+    /// Stop a key from signing, on every node within a second; its tokens stay good
+    Taint {
+        kid: String,
+        /// Why, for the audit trail
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Show what would follow, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Withdraw a key for good: its tokens are refused by whoever reads the JWK set
+    Revoke {
+        kid: String,
+        /// Why, for the audit trail
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Show what would follow, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print the public half of a key in PEM
     Export {
         kid: String,

@@ -18,6 +18,7 @@ mod signing_key;
 mod simulation;
 #[cfg(test)]
 mod testing;
+mod verifiers;
 
 pub use algorithm::{RsaBits, RsaBitsError, SigningAlgorithm, UnknownAlgorithm};
 pub use certificate::{Certificate, CertificateAuthority, CertificateError, Leaf};
@@ -32,3 +33,4 @@ pub use public_key::PublicKey;
 pub use ring::{KeyRing, KeyState};
 pub use sealing::{DataKey, MasterKey, MasterKeyId, SealError};
 pub use signing_key::{KeyRecord, OpenError, SignError, SigningKey};
+pub use verifiers::{KNOWN_VERIFIERS, KnownVerifier, UnknownKid};

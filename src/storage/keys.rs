@@ -65,6 +65,26 @@ pub enum Insertion {
     Exists,
 }
 
+/// How a signing key is barred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barring {
+    /// It signs never again, and stays published until its tokens have expired.
+    Taint,
+    /// It is not published either: whoever reads the JWK set refuses its tokens.
+    Revoke,
+}
+
+/// What became of [`Store::bar_signing_key`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barred {
+    /// It is from now on.
+    Now,
+    /// It was before.
+    Before,
+    /// There is no such key.
+    Unknown,
+}
+
 impl Insertion {
     fn from_count(rows: usize) -> Self {
         if rows == 0 {
@@ -199,6 +219,35 @@ impl Store {
             }
             let at = event.at.epoch();
             Ok(Effect::of(true, event).changing(ChangeKind::SigningKey, kid, at))
+        })
+    }
+
+    /// Bars a key from signing, and from being published if it is revoked; its private half is destroyed with it. Nothing takes
+    /// that back.
+    pub fn bar_signing_key(&self, kid: &Thumbprint, how: Barring, event: &AuditEvent) -> Result<Barred, Error> {
+        let (kid, event, at) = (kid.as_str().to_owned(), event.clone(), event.at.epoch());
+        self.administer(move |conn| {
+            let row: Option<(Option<i64>, Option<i64>)> = on!(conn, c => signing_keys::table
+                .find(&kid)
+                .select((signing_keys::tainted_at, signing_keys::revoked_at))
+                .first(c)
+                .optional())?;
+            let (tainted_at, revoked_at) = match (row, how) {
+                (None, _) => return Ok(Effect::none(Barred::Unknown)),
+                (Some((_, Some(_))), _) | (Some((Some(_), _)), Barring::Taint) => {
+                    return Ok(Effect::none(Barred::Before));
+                }
+                (Some(_), Barring::Taint) => (Some(at), None),
+                (Some((tainted_at, None)), Barring::Revoke) => (tainted_at, Some(at)),
+            };
+            on!(conn, c => diesel::update(signing_keys::table.find(&kid))
+                .set((
+                    signing_keys::tainted_at.eq(tainted_at),
+                    signing_keys::revoked_at.eq(revoked_at),
+                    signing_keys::sealed_private_key.eq(None::<Vec<u8>>),
+                ))
+                .execute(c))?;
+            Ok(Effect::of(Barred::Now, event).changing(ChangeKind::SigningKey, kid, at))
         })
     }
 

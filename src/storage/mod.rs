@@ -29,7 +29,7 @@ pub use changes::{Change, ChangeKind};
 pub use clients::{ClientCreation, NewClient};
 pub use error::{Cause, Error};
 pub use families::{FamilyCreation, FamilyEnd, FamilyFilter, FamilyRevocation, NewFamily, Standing, TokenFamily};
-pub use keys::{Insertion, StoredAuthority, StoredDataKey, StoredKey};
+pub use keys::{Barred, Barring, Insertion, StoredAuthority, StoredDataKey, StoredKey};
 pub use migrations::Migration;
 pub use refresh_tokens::{RefreshTokenRecord, Rotation, RotationOutcome};
 pub use secrets::SecretAddition;

@@ -11,6 +11,8 @@ mod interop;
 #[cfg(test)]
 mod introspection;
 #[cfg(test)]
+mod key_compromise;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod migrations;

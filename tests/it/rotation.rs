@@ -14,7 +14,7 @@ use crate::support::{on_both, on_sqlite};
 const PERIOD: Seconds = Seconds::days(2);
 const LEAD: Seconds = Seconds::hours(24);
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         period: PERIOD,
         slowest_verifier: LEAD,
@@ -248,7 +248,7 @@ fn a_longer_token_life_keeps_keys_published_for_longer() {
     });
 }
 
-fn policy() -> keywheel::keys::RotationPolicy {
+pub(crate) fn policy() -> keywheel::keys::RotationPolicy {
     keywheel::keys::RotationPolicy::new(keywheel::keys::RotationSettings {
         algorithm: keywheel::keys::SigningAlgorithm::Rs256,
         rsa_bits: keywheel::keys::RsaBits::default(),

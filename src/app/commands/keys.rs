@@ -1,3 +1,5 @@
+mod exposure;
+
 use serde_json::json;
 
 use super::{Process, actor};
@@ -6,6 +8,7 @@ use crate::app::output::{self, Output};
 use crate::keys::{Certificate, PlannedEvent, Urgency};
 use crate::oauth::base64url;
 use crate::server::admin::{KeyAdmin, KeyLine};
+use crate::storage::Barring;
 
 /// `keywheel keys …`
 pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> anyhow::Result<()> {
@@ -48,6 +51,22 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
                 ));
             }
             Ok(())
+        }
+        KeysCommand::Taint { kid, reason, dry_run } => {
+            let exposure = if dry_run {
+                admin.exposure(&kid, Barring::Taint, now)?
+            } else {
+                admin.taint(&kid, reason.as_deref(), now)?
+            };
+            exposure::print(&exposure, Barring::Taint, dry_run, format)
+        }
+        KeysCommand::Revoke { kid, reason, dry_run } => {
+            let exposure = if dry_run {
+                admin.exposure(&kid, Barring::Revoke, now)?
+            } else {
+                admin.revoke(&kid, reason.as_deref(), now)?
+            };
+            exposure::print(&exposure, Barring::Revoke, dry_run, format)
         }
         KeysCommand::Export { kid, public: _ } => {
             let pem = admin.public_pem(&kid)?;

@@ -1,3 +1,4 @@
+use super::Exposure;
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
@@ -6,7 +7,7 @@ use crate::keys::{KeyRing, Plan, RotationPolicy, SigningKey, Urgency};
 use crate::oauth::{NumericDate, Thumbprint};
 use crate::server::rotation::load_ring;
 use crate::server::{Failure, Vault};
-use crate::storage::{AuditEvent, Store};
+use crate::storage::{AuditEvent, Barred, Barring, Store};
 
 /// Shows the signing keys, plans their turns, and turns them ahead of time.
 #[derive(Debug)]
@@ -68,6 +69,9 @@ pub enum KeyError {
     /// No such key.
     #[error("there is no key with kid \"{0}\": \"keys list\" shows those that exist")]
     Unknown(String),
+    /// It was barred before.
+    #[error("the key \"{0}\" is {1} already")]
+    BarredBefore(String, &'static str),
     /// The keys cannot be read.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -149,11 +153,60 @@ impl<'a> KeyAdmin<'a> {
         })
     }
 
+    /// What barring a key would leave behind, without doing it.
+    pub fn exposure(&self, kid: &str, how: Barring, now: NumericDate) -> Result<Exposure, KeyError> {
+        let ring = self.ring()?;
+        let kid = known(&ring, kid)?;
+        Ok(Exposure::of(&ring, &kid, how, self.policy, now))
+    }
+
+    /// Stops a key from signing on every node within a second; its tokens stay good.
+    pub fn taint(&self, kid: &str, reason: Option<&str>, now: NumericDate) -> Result<Exposure, KeyError> {
+        self.bar(kid, Barring::Taint, reason, now)
+    }
+
+    /// Withdraws a key from every node's JWK set within a second; its tokens are refused by whoever reads the set, and by
+    /// introspection.
+    pub fn revoke(&self, kid: &str, reason: Option<&str>, now: NumericDate) -> Result<Exposure, KeyError> {
+        self.bar(kid, Barring::Revoke, reason, now)
+    }
+
+    fn bar(&self, kid: &str, how: Barring, reason: Option<&str>, now: NumericDate) -> Result<Exposure, KeyError> {
+        let exposure = self.exposure(kid, how, now)?;
+        let event = AuditEvent {
+            at: now,
+            event: match how {
+                Barring::Taint => "key.tainted",
+                Barring::Revoke => "key.revoked",
+            }
+            .to_owned(),
+            actor: self.actor.to_owned(),
+            client_id: None,
+            kid: Some(exposure.kid.to_string()),
+            detail: json!({"reason": reason, "state": exposure.state}),
+        };
+        match self
+            .store
+            .bar_signing_key(&exposure.kid, how, &event)
+            .map_err(Failure::from)?
+        {
+            Barred::Now => Ok(exposure),
+            Barred::Before => Err(KeyError::BarredBefore(kid.to_owned(), exposure.state)),
+            Barred::Unknown => Err(KeyError::Unknown(kid.to_owned())),
+        }
+    }
+
     /// The public half of a key in PEM.
     pub fn public_pem(&self, kid: &str) -> Result<String, KeyError> {
-        let unknown = || KeyError::Unknown(kid.to_owned());
-        let thumbprint = Thumbprint::parse(kid).ok_or_else(unknown)?;
         let ring = self.ring()?;
-        Ok(ring.key(&thumbprint).ok_or_else(unknown)?.public_key().pem())
+        let thumbprint = known(&ring, kid)?;
+        let key = ring.key(&thumbprint).ok_or_else(|| KeyError::Unknown(kid.to_owned()))?;
+        Ok(key.public_key().pem())
     }
+}
+
+fn known(ring: &KeyRing, kid: &str) -> Result<Thumbprint, KeyError> {
+    Thumbprint::parse(kid)
+        .filter(|kid| ring.key(kid).is_some())
+        .ok_or_else(|| KeyError::Unknown(kid.to_owned()))
 }
