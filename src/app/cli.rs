@@ -35,6 +35,9 @@ pub(super) enum Command {
     /// Prepare the database
     #[command(subcommand)]
     Db(DbCommand),
+    /// After the database was restored from a backup
+    #[command(subcommand)]
+    Restore(RestoreCommand),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -274,6 +277,16 @@ pub(super) enum DbCommand {
     Migrate,
     /// Show which migrations are applied
     Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RestoreCommand {
+    /// Make a restored database safe: end every login, and bar the keys again that had been barred since the backup
+    Finalize {
+        /// Also when this machine has not noticed that the database was restored
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

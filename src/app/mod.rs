@@ -5,6 +5,7 @@ mod clock;
 mod commands;
 mod config;
 mod demo;
+mod journal;
 mod master_key;
 mod output;
 mod serve;

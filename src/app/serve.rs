@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::cli::ServeArgs;
 use super::commands::{Process, issuer};
+use super::journal::Journal;
 use super::ticker::Ticker;
 use super::{demo, output};
 use crate::http;
@@ -42,9 +43,12 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         max_staleness: config.max_staleness,
         cached_clients: config.cached_clients,
     };
-    let server = process
-        .with_context(|cx| Server::open(settings, wheel_settings, store.clone(), Arc::clone(&vault), cx))
-        .map(Arc::new)?;
+    let journal = Journal::open(&config.keys_dir)?;
+    let server = process.with_context(|cx| {
+        let before = journal.written();
+        Server::open(settings, wheel_settings, store.clone(), Arc::clone(&vault), before, cx)
+    });
+    let server = Arc::new(server?);
     let welcome = if args.dev {
         Some(process.with_context(|cx| demo::seed(&store, &vault, &issuer, cx))?)
     } else {
@@ -68,7 +72,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         let (running_handle, managing_handle) = (running.handle(), managing.handle());
         let serving = actix_web::rt::spawn(running);
         let managing = actix_web::rt::spawn(managing);
-        let ticker = Ticker::start(server, process.edge.clone())?;
+        let ticker = Ticker::start(server, process.edge.clone(), journal)?;
         info!(event = "serving", %issuer, listen = %listening.0, management = %listening.1, "keywheel is serving");
         if let Some(welcome) = welcome {
             output::text(&welcome)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::journal::Journal;
 use super::output;
 use crate::server::{Context, Edge, Reach, Server};
 
@@ -19,7 +20,8 @@ pub(super) struct Ticker {
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Ticker {
-    pub(super) fn start(server: Arc<Server>, edge: Edge) -> std::io::Result<Self> {
+    pub(super) fn start(server: Arc<Server>, edge: Edge, mut journal: Journal) -> std::io::Result<Self> {
+        journal.keep(&server.remembered());
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("keywheel-ticker".to_owned())
@@ -49,6 +51,7 @@ impl Ticker {
                         }
                         Err(_) => {}
                     }
+                    journal.keep(&server.remembered());
                 }
             })?;
         Ok(Ticker { stop, thread })

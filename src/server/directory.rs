@@ -109,6 +109,12 @@ impl Directory {
         Ok(lost_track || is(ChangeKind::SigningKey))
     }
 
+    /// Forgets everything and follows the feed from `last_change` on, which may be lower than before.
+    pub(super) fn begin_anew(&self, last_change: i64) {
+        self.last_change.store(last_change, Ordering::Release);
+        self.forget_all();
+    }
+
     fn forget(&self, subject: &str) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         if let Ok(id) = ClientId::parse(subject) {

@@ -18,6 +18,7 @@ mod latest;
 mod metadata;
 mod metrics;
 pub mod password;
+mod restore;
 mod revocation;
 mod revoked_tokens;
 mod rotation;
@@ -37,6 +38,7 @@ pub use introspection::{ActiveToken, Introspection};
 pub use issuer::TokenResponse;
 pub use metadata::Endpoints;
 pub use metrics::{Endpoint, Metrics, Outcome};
+pub use restore::{BarredKey, Remembered, Restored};
 pub use rotation::{Turn, Wheel, WheelSettings};
 pub use token::TokenRequest;
 pub use vault::{Vault, VaultError};
@@ -45,9 +47,11 @@ use self::address_block::AddressBlock;
 use self::client_auth::Failures;
 use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
+use self::restore::Watch;
 use self::revoked_tokens::RevokedTokens;
+use self::rotation::load_ring;
 use self::verified_tokens::VerifiedTokens;
-use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata};
+use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
 use crate::storage::Store;
 
 /// What the rules need to know of the configuration.
@@ -95,22 +99,31 @@ pub struct Server {
     revoked: RevokedTokens,
     verified: VerifiedTokens,
     latest: Latest,
+    watch: Watch,
     metrics: Metrics,
     tended_at: AtomicI64,
     swept_at: AtomicI64,
+    watched_at: AtomicI64,
 }
 
 impl Server {
-    /// Opens the keys and puts the parts together. The database was in reach at the instant of `cx`.
+    /// Opens the keys and puts the parts together. The database was in reach at the instant of `cx`. `before` is what the
+    /// process before this one remembered: a database that was put back to an earlier state is refused.
     pub fn open(
         settings: Settings,
         wheel: WheelSettings,
         store: Store,
         vault: Arc<Vault>,
+        before: Option<&Remembered>,
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
         // Before anything is loaded: what changes from here on is seen at the first tick.
         let last_change = store.latest_change()?;
+        let mut uid = [0; 16];
+        cx.rng.fill_bytes(&mut uid);
+        store.identify(&base64url(&uid))?;
+        // Before the wheel may make a key.
+        let watch = Watch::begin(&store, before, &load_ring(&store, &vault)?, cx.now)?;
         let wheel = Wheel::open(&store, Arc::clone(&vault), wheel, cx)?;
         let passwords = PasswordHasher::start(settings.password_threads)
             .map_err(|error| Failure::Broken("passwords cannot be checked", Box::new(error)))?;
@@ -139,6 +152,8 @@ impl Server {
             revoked,
             verified: VerifiedTokens::default(),
             latest: Latest::new(cx.now),
+            watch,
+            watched_at: AtomicI64::new(cx.now.epoch()),
             metrics: Metrics::new(),
             tended_at: AtomicI64::new(cx.now.epoch()),
             swept_at: AtomicI64::new(cx.now.epoch()),
@@ -172,6 +187,9 @@ impl Server {
         if self.wheel.turn(now).ring().active(now).is_none() {
             return Err("no active signing key");
         }
+        if self.watch.is_restored() {
+            return Err("the database was restored: run keywheel restore finalize");
+        }
         if self.directory.is_stale(now, READY_STALENESS) {
             return Err("the database is out of reach");
         }
@@ -182,6 +200,7 @@ impl Server {
     /// keys when that is due, and clears away the part of the change feed that every node has long seen.
     pub fn tick(&self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.latest.at(cx.now);
+        self.watch(cx.now)?;
         if self.directory.poll(cx.now)? {
             self.wheel.distrust();
         }
@@ -196,6 +215,26 @@ impl Server {
             self.tended_at.store(cx.now.epoch(), Ordering::Relaxed);
         }
         self.sweep(cx.now)
+    }
+
+    /// Looks now and then whether the database was put back to an earlier state.
+    fn watch(&self, now: NumericDate) -> Result<(), Failure> {
+        let watched = NumericDate::from_epoch(self.watched_at.load(Ordering::Relaxed));
+        if now.since(watched) < WATCH_EVERY && watched <= now {
+            return Ok(());
+        }
+        if let Some(finalized) = self.watch.look(&self.store, self.wheel.turn(now).ring(), now)? {
+            self.directory.begin_anew(finalized.change);
+            self.revoked.begin_anew();
+            self.wheel.distrust();
+        }
+        self.watched_at.store(now.epoch(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What is to be kept outside of the database, for the next process.
+    pub fn remembered(&self) -> Remembered {
+        self.watch.remembered()
     }
 
     /// Has unknown users take as long as those that there are.
@@ -244,5 +283,7 @@ const MOST_AUDIT_EVENTS: u32 = 50_000;
 const SWEEP_BATCH: u32 = 1_000;
 /// Time between two looks at the end of the feed, at old audit events and at the kinds of users' hashes.
 const TEND_EVERY: Seconds = Seconds::minutes(1);
+/// Time between two looks at how far the database has come.
+const WATCH_EVERY: Seconds = Seconds::new(10);
 /// Users whose hashes are looked at.
 const DECOYS: u32 = 100;

@@ -56,6 +56,11 @@ impl RevokedTokens {
         sure.then_some(false)
     }
 
+    /// Reads all of them anew.
+    pub(super) fn begin_anew(&self) {
+        self.change(|known| *known = Known::default());
+    }
+
     /// Remembers what this node has just revoked.
     pub(super) fn add(&self, jti: &str, until: NumericDate) {
         self.change(|known| known.keep(jti.to_owned(), until));

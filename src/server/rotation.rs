@@ -150,7 +150,8 @@ impl Wheel {
     }
 
     fn reload(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
-        let ring = load_ring(store, &self.vault)?;
+        let before = self.turn.load();
+        let ring = load_ring_after(store, &self.vault, before.ring())?;
         self.turn.store(Arc::new(Turn::new(Arc::new(ring), now)));
         Ok(())
     }
@@ -285,8 +286,17 @@ const AUTHORITY_LABEL: &str = "certificate authority";
 
 /// Opens every row. Each key that has its private half signs and verifies a probe on the way.
 pub(super) fn load_ring(store: &Store, vault: &Vault) -> Result<KeyRing, Failure> {
+    load_ring_after(store, vault, &KeyRing::default())
+}
+
+/// The same, knowing a ring of before: a key that was barred stays so, also when an older state of the database says otherwise.
+fn load_ring_after(store: &Store, vault: &Vault, before: &KeyRing) -> Result<KeyRing, Failure> {
     let mut keys = Vec::new();
-    for stored in store.signing_keys()? {
+    for mut stored in store.signing_keys()? {
+        if let Some(known) = before.key(&stored.kid) {
+            stored.tainted_at = stored.tainted_at.or(known.record().tainted_at);
+            stored.revoked_at = stored.revoked_at.or(known.record().revoked_at);
+        }
         let key = open_key(stored, vault.data_key())?;
         keys.push(Arc::new(key));
     }

@@ -5,7 +5,7 @@ use super::client_auth::{self, ClientCredentials};
 use super::families;
 use super::grants::{GRANTS, Grant, Limits};
 use super::issuer::{self, TokenResponse};
-use super::{Context, RegisteredClient, Server, TokenError};
+use super::{Context, Failure, Reach, RegisteredClient, Server, TokenError};
 use crate::oauth::{Audience, Audiences, Client, ErrorCode, OAuthError, Parameter, Parameters, Scope};
 
 /// A request to the token endpoint or one of its neighbours (RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1), without anything of
@@ -32,6 +32,9 @@ impl Server {
         allowed_to(&registered.client, grant)?;
         if grant.reach() > cx.reach {
             return Err(TokenError::Needs(grant.reach()));
+        }
+        if grant.reach() > Reach::Memory && self.watch.is_restored() {
+            return Err(Failure::Unavailable("the database was restored and not finalized", None).into());
         }
         let mut authorization = grant.authorize(self, &registered, request, cx)?;
         let scope = granted_scope(&authorization.within, parameters)?;

@@ -1,3 +1,4 @@
+use diesel::dsl::max;
 use diesel::prelude::*;
 
 use super::connection::{Conn, on};
@@ -73,11 +74,13 @@ impl Store {
     }
 
     /// Deletes at most `limit` events from before `before`, the oldest first, and tells how many. Two nodes that do it at once
-    /// delete the same ones.
+    /// delete the same ones. The newest stays, so that the number of the newest never falls.
     pub fn prune_audit_events(&self, before: NumericDate, limit: u32) -> Result<usize, Error> {
         let old: Vec<i64> = self.read(|conn| {
+            let newest: Option<i64> = on!(conn, c => audit_events::table.select(max(audit_events::id)).first(c))?;
             Ok(on!(conn, c => audit_events::table
                 .filter(audit_events::at.lt(before.epoch()))
+                .filter(audit_events::id.lt(newest.unwrap_or(0)))
                 .order(audit_events::at)
                 .limit(i64::from(limit))
                 .select(audit_events::id)

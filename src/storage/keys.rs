@@ -1,4 +1,5 @@
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::audit::AuditEvent;
 use super::changes::ChangeKind;
@@ -66,7 +67,8 @@ pub enum Insertion {
 }
 
 /// How a signing key is barred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Barring {
     /// It signs never again, and stays published until its tokens have expired.
     Taint,
@@ -226,28 +228,9 @@ impl Store {
     /// that back.
     pub fn bar_signing_key(&self, kid: &Thumbprint, how: Barring, event: &AuditEvent) -> Result<Barred, Error> {
         let (kid, event, at) = (kid.as_str().to_owned(), event.clone(), event.at.epoch());
-        self.administer(move |conn| {
-            let row: Option<(Option<i64>, Option<i64>)> = on!(conn, c => signing_keys::table
-                .find(&kid)
-                .select((signing_keys::tainted_at, signing_keys::revoked_at))
-                .first(c)
-                .optional())?;
-            let (tainted_at, revoked_at) = match (row, how) {
-                (None, _) => return Ok(Effect::none(Barred::Unknown)),
-                (Some((_, Some(_))), _) | (Some((Some(_), _)), Barring::Taint) => {
-                    return Ok(Effect::none(Barred::Before));
-                }
-                (Some(_), Barring::Taint) => (Some(at), None),
-                (Some((tainted_at, None)), Barring::Revoke) => (tainted_at, Some(at)),
-            };
-            on!(conn, c => diesel::update(signing_keys::table.find(&kid))
-                .set((
-                    signing_keys::tainted_at.eq(tainted_at),
-                    signing_keys::revoked_at.eq(revoked_at),
-                    signing_keys::sealed_private_key.eq(None::<Vec<u8>>),
-                ))
-                .execute(c))?;
-            Ok(Effect::of(Barred::Now, event).changing(ChangeKind::SigningKey, kid, at))
+        self.administer(move |conn| match bar(conn, &kid, how, at)? {
+            Barred::Now => Ok(Effect::of(Barred::Now, event).changing(ChangeKind::SigningKey, kid, at)),
+            unchanged => Ok(Effect::none(unchanged)),
         })
     }
 
@@ -284,6 +267,29 @@ impl Store {
             Ok(Effect::none(raised.len()).changing_keys(raised, now.epoch()))
         })
     }
+}
+
+/// Bars a key in the transaction under way.
+pub(super) fn bar(conn: &mut Conn, kid: &str, how: Barring, at: i64) -> Result<Barred, Fault> {
+    let row: Option<(Option<i64>, Option<i64>)> = on!(conn, c => signing_keys::table
+        .find(kid)
+        .select((signing_keys::tainted_at, signing_keys::revoked_at))
+        .first(c)
+        .optional())?;
+    let (tainted_at, revoked_at) = match (row, how) {
+        (None, _) => return Ok(Barred::Unknown),
+        (Some((_, Some(_))), _) | (Some((Some(_), _)), Barring::Taint) => return Ok(Barred::Before),
+        (Some(_), Barring::Taint) => (Some(at), None),
+        (Some((tainted_at, None)), Barring::Revoke) => (tainted_at, Some(at)),
+    };
+    on!(conn, c => diesel::update(signing_keys::table.find(kid))
+        .set((
+            signing_keys::tainted_at.eq(tainted_at),
+            signing_keys::revoked_at.eq(revoked_at),
+            signing_keys::sealed_private_key.eq(None::<Vec<u8>>),
+        ))
+        .execute(c))?;
+    Ok(Barred::Now)
 }
 
 /// Raises the longest token life of every key that can still sign, in the transaction under way; the keys it raised.

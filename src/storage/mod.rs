@@ -14,6 +14,7 @@ mod keys;
 mod migrations;
 mod postgres;
 mod refresh_tokens;
+mod restore;
 mod schema;
 mod secrets;
 mod sqlite;
@@ -32,6 +33,7 @@ pub use families::{FamilyCreation, FamilyEnd, FamilyFilter, FamilyRevocation, Ne
 pub use keys::{Barred, Barring, Insertion, StoredAuthority, StoredDataKey, StoredKey};
 pub use migrations::Migration;
 pub use refresh_tokens::{RefreshTokenRecord, Rotation, RotationOutcome};
+pub use restore::Position;
 pub use secrets::SecretAddition;
 pub use store::{PoolState, Settings, Store};
 pub use sweep::Swept;

@@ -124,6 +124,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    database_identity (id) {
+        id -> BigInt,
+        uid -> Text,
+        finalized -> BigInt,
+    }
+}
+
+diesel::table! {
     changes (id) {
         id -> BigInt,
         kind -> Text,
@@ -151,6 +159,7 @@ diesel::table! {
     }
 }
 
+diesel::allow_tables_to_appear_in_same_query!(database_identity, changes, audit_events);
 diesel::joinable!(client_secrets -> clients (client));
 diesel::joinable!(token_families -> clients (client));
 diesel::joinable!(token_families -> users (owner));

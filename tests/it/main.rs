@@ -29,6 +29,8 @@ mod readme;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
 mod storage;

@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod db;
 mod keys;
+mod restore;
 mod user;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::User(command) => user::run(&process, command, cli.output),
         Command::Keys(command) => keys::run(&process, command, cli.output),
         Command::Db(command) => db::run(&process, &command, cli.output),
+        Command::Restore(command) => restore::run(&process, &command, cli.output),
         Command::Config(command) => config::run(&process.config, &command, cli.output),
         Command::Audit(command) => audit::run(&process, command, cli.output),
         Command::Completions { .. } => Ok(()),

@@ -39,6 +39,22 @@ impl Database {
         }
     }
 
+    /// Another one in the same state, as a backup has it. Nobody may be connected.
+    pub(crate) fn copy(&self) -> Self {
+        if self.directory.is_some() {
+            let copy = Database::sqlite();
+            let file = |database: &Database| database.url.trim_start_matches("sqlite://").to_owned();
+            // Connections may close a moment later, and until then the newest pages are in the log.
+            self.execute(&format!("VACUUM INTO '{}'", file(&copy)));
+            return copy;
+        }
+        Database {
+            backend: self.backend,
+            url: postgres::shared().copy_database(&self.url),
+            directory: None,
+        }
+    }
+
     /// As users write it, password included.
     pub(crate) fn url(&self) -> &str {
         &self.url

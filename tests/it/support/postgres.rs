@@ -56,6 +56,24 @@ impl Server {
         with_database(&self.url, &name)
     }
 
+    /// A new database in the state of another one, to which nobody may be connected any more.
+    pub(crate) fn copy_database(&self, url: &str) -> String {
+        let copy = self.create_database();
+        let name = |url: &str| {
+            let path = url.rsplit_once('/').unwrap().1;
+            path.split_once('?').map_or(path, |(name, _)| name).to_owned()
+        };
+        let (from, to) = (name(url), name(&copy));
+        execute(&self.url, &format!("DROP DATABASE {to}")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Connections that were closed on this side may live on for a moment on the other.
+        while let Err(error) = execute(&self.url, &format!("CREATE DATABASE {to} TEMPLATE {from}")) {
+            assert!(Instant::now() < deadline, "{error}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        copy
+    }
+
     pub(crate) fn drop_database(&self, url: &str) {
         let (name, _) = url
             .rsplit_once('/')

@@ -14,7 +14,7 @@ use keywheel::oauth::{
     Seconds, TokenType,
 };
 use keywheel::server::admin::{ClientAdmin, NewClientRequest, UserAdmin, user_import};
-use keywheel::server::{Context, Edge, Failure, Reach, Server, Settings, Vault, WheelSettings};
+use keywheel::server::{Context, Edge, Failure, Reach, Remembered, Server, Settings, Vault, WheelSettings};
 use keywheel::storage::{self, AuditFilter, DatabaseUrl, Store};
 use zeroize::Zeroizing;
 
@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) trusted_proxies: Vec<&'static str>,
     pub(crate) clock: Arc<AtomicI64>,
+    /// What a server before this one remembered.
+    pub(crate) before: Option<Remembered>,
 }
 
 impl Default for Options {
@@ -59,6 +61,7 @@ impl Default for Options {
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             clock: Arc::new(AtomicI64::new(START.epoch())),
+            before: None,
         }
     }
 }
@@ -163,7 +166,15 @@ impl TestServer {
             reach: Reach::Storage,
         };
         let vault = Arc::new(Vault::open(&store, &master_key(), &mut cx)?);
-        let server = Server::open(settings, wheel_settings, store.clone(), Arc::clone(&vault), &mut cx)?;
+        let before = options.before.as_ref();
+        let server = Server::open(
+            settings,
+            wheel_settings,
+            store.clone(),
+            Arc::clone(&vault),
+            before,
+            &mut cx,
+        )?;
         let server = Arc::new(server);
         let web = http::Settings {
             workers: 2,
@@ -214,6 +225,10 @@ impl TestServer {
             clock: Arc::clone(&self.clock),
             ..Options::default()
         }
+    }
+
+    pub(crate) fn remembered(&self) -> Remembered {
+        self.server.remembered()
     }
 
     pub(crate) fn now(&self) -> NumericDate {

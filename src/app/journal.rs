@@ -1,0 +1,123 @@
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tracing::warn;
+
+use crate::server::Remembered;
+
+/// The file in `keys_dir` that outlives the database: how far the database was, and which keys were barred.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    written: Option<Remembered>,
+    failing: bool,
+}
+
+const FILE: &str = "journal.json";
+
+impl Journal {
+    /// Reads what a process before this one wrote; an absent file is an empty one.
+    pub(super) fn open(keys_dir: &Path) -> anyhow::Result<Self> {
+        let path = keys_dir.join(FILE);
+        let written = match std::fs::read(&path) {
+            Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| {
+                format!(
+                    "{} is damaged: it says which keys were barred, so look at \"keywheel keys list\" before you delete it",
+                    path.display()
+                )
+            })?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        };
+        Ok(Journal {
+            path,
+            written,
+            failing: false,
+        })
+    }
+
+    /// What was written last.
+    pub(super) fn written(&self) -> Option<&Remembered> {
+        self.written.as_ref()
+    }
+
+    /// Writes what is to be remembered, if it has changed. A directory that cannot be written to is no reason not to serve; it is
+    /// told once.
+    pub(super) fn keep(&mut self, remembered: &Remembered) {
+        if self.written.as_ref() == Some(remembered) {
+            return;
+        }
+        match self.write(remembered) {
+            Ok(()) => self.failing = false,
+            Err(error) if !self.failing => {
+                self.failing = true;
+                warn!(
+                    event = "journal.failed", path = %self.path.display(), %error,
+                    "a restoration of the database will not be noticed on this node"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The same, when it must succeed.
+    pub(super) fn write(&mut self, remembered: &Remembered) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(remembered)?;
+        if let Some(directory) = self.path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        // Whole under another name, and then in its place: a crash leaves the old one or the new one.
+        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, &self.path)?;
+        if let Some(directory) = self.path.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        self.written = Some(remembered.clone());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::BarredKey;
+    use crate::storage::{Barring, Position};
+
+    #[test]
+    fn what_was_kept_is_read_back_and_a_damaged_file_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path()).unwrap();
+        assert_eq!(journal.written(), None);
+        let remembered = Remembered {
+            position: Position {
+                uid: "a".to_owned(),
+                finalized: 1,
+                change: 2,
+                event: 3,
+            },
+            barred: vec![BarredKey {
+                kid: "k".repeat(43),
+                how: Barring::Revoke,
+            }],
+        };
+        journal.keep(&remembered);
+        let path = directory.path().join(FILE);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(Journal::open(directory.path()).unwrap().written(), Some(&remembered));
+        std::fs::write(&path, "{").unwrap();
+        let refusal = Journal::open(directory.path()).unwrap_err().to_string();
+        assert!(refusal.contains("journal.json is damaged"), "{refusal}");
+    }
+}

@@ -1,0 +1,133 @@
+//! A database that is put back to an earlier state: rows of the catalogue.
+
+use keywheel::keys::KeyState;
+use keywheel::oauth::Seconds;
+use keywheel::server::admin::KeyAdmin;
+use keywheel::storage::Store;
+
+use crate::refresh::{PASSWORD, for_people, refresh, session, sign_in};
+use crate::support::http::{Request, send};
+use crate::support::jwt::part;
+use crate::support::process::Folder;
+use crate::support::server::{Options, TestServer, metadata};
+use crate::support::{audit_event, on_both};
+use crate::token::assert_refused;
+
+fn finalize(store: &Store, remembered: &keywheel::server::Remembered) {
+    let event = audit_event("restore.finalized");
+    store.finalize_restore(&remembered.barred_keys(), &event).unwrap();
+}
+
+#[test]
+fn a_restored_database_is_refused_until_it_is_finalized_and_then_no_token_of_before_is_good() {
+    on_both(|database| {
+        let (client, exchanged, access, backup) = {
+            let server = TestServer::start(database.url());
+            let client = server.client("shop", for_people());
+            server.user("alice", PASSWORD);
+            let first = sign_in(&server, &client, &[]);
+            let second = session(&refresh(&server, &client, &first.refresh, &[]));
+            drop(server);
+            (client, second.refresh, second.access, database.copy())
+        };
+        // Life goes on after the backup: the token is exchanged, and a key is revoked.
+        let (remembered, revoked) = {
+            let server = TestServer::start(database.url());
+            session(&refresh(&server, &client, &exchanged, &[]));
+            let kid = part(&access, 0)["kid"].as_str().unwrap().to_owned();
+            let policy = crate::rotation::policy();
+            let admin = KeyAdmin::new(&server.store, server.vault(), &policy, "test");
+            admin.revoke(&kid, None, server.now()).unwrap();
+            server.tick().unwrap();
+            server.advance(Seconds::new(10));
+            server.tick().unwrap();
+            (server.remembered(), kid)
+        };
+        let options = || Options {
+            before: Some(remembered.clone()),
+            ..Options::default()
+        };
+        let refusal = TestServer::try_with(backup.url(), options())
+            .err()
+            .expect("it is refused");
+        let chain = format!("{refusal}: {}", std::error::Error::source(&refusal).unwrap());
+        assert!(chain.contains("keywheel restore finalize"), "{chain}");
+
+        finalize(&backup.open(), &remembered);
+        let server = TestServer::with(backup.url(), options());
+        assert_refused(&refresh(&server, &client, &exchanged, &[]), 400, "invalid_grant");
+        let form = Request::form("/oauth2/introspect", &[("token", &access)]);
+        let answer = server.send(&form.basic(&client.id, &client.secret)).json();
+        assert_ne!(answer["active"], true, "{answer}");
+        let policy = crate::rotation::policy();
+        let ring = KeyAdmin::new(&server.store, server.vault(), &policy, "test")
+            .ring()
+            .unwrap();
+        let revoked = keywheel::oauth::Thumbprint::parse(&revoked).unwrap();
+        assert_eq!(ring.state(&revoked, server.now()), Some(KeyState::Revoked));
+        session(&refresh(&server, &client, &sign_in(&server, &client, &[]).refresh, &[]));
+        // What was remembered before the finalization stands in the way of no other node; the backup once more is refused.
+        let finalized = server.remembered();
+        drop(server);
+        drop(TestServer::with(backup.url(), options()));
+        backup.execute("UPDATE database_identity SET finalized = 0");
+        let options = Options {
+            before: Some(finalized),
+            ..Options::default()
+        };
+        assert!(TestServer::try_with(backup.url(), options).is_err());
+    });
+}
+
+#[test]
+fn a_running_server_notices_and_gives_out_no_refresh_token_until_it_is_finalized() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let client = server.client("shop", for_people());
+        let service = server.client("service", metadata());
+        server.user("alice", PASSWORD);
+        let first = sign_in(&server, &client, &[]);
+        let later = |seconds| {
+            server.advance(Seconds::new(seconds));
+            server.tick().unwrap();
+        };
+        later(10);
+        let ready = || send(server.management, &Request::get("/readyz")).status;
+        assert_eq!(ready(), 200);
+        // As if the last login had never been recorded.
+        database.execute("DELETE FROM audit_events WHERE id = (SELECT max(id) FROM audit_events)");
+        later(10);
+        assert_eq!(ready(), 503);
+        assert_refused(
+            &refresh(&server, &client, &first.refresh, &[]),
+            503,
+            "temporarily_unavailable",
+        );
+        assert_eq!(server.token(&service, &[]).status, 200, "services are not concerned");
+        finalize(&server.store, &server.server.remembered());
+        later(10);
+        assert_eq!(ready(), 200);
+        assert_refused(&refresh(&server, &client, &first.refresh, &[]), 400, "invalid_grant");
+        session(&refresh(&server, &client, &sign_in(&server, &client, &[]).refresh, &[]));
+    });
+}
+
+#[test]
+fn the_command_line_finalizes_a_restored_file() {
+    let folder = Folder::empty().with("KEYWHEEL_ISSUER", "https://auth.example");
+    drop(folder.serve(&[]).terminate());
+    let said = folder.refused(&["restore", "finalize"]);
+    assert!(said.contains("--force"), "{said}");
+    let database = folder.path().join("keywheel.db");
+    let backup = std::fs::read(&database).unwrap();
+    folder.json(&["client", "create", "Later", "--grant", "client_credentials"]);
+    drop(folder.serve(&[]).terminate());
+    std::fs::write(&database, backup).unwrap();
+    let said = folder.refused(&["serve"]);
+    assert!(said.contains("keywheel restore finalize"), "{said}");
+    let done = folder.json(&["restore", "finalize"]);
+    assert_eq!(done["barred"], 0, "{done}");
+    drop(folder.serve(&[]).terminate());
+    let events = folder.json(&["audit", "list"]);
+    assert!(events.to_string().contains("restore.finalized"), "{events}");
+}
