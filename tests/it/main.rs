@@ -3,6 +3,9 @@
 #[cfg(test)]
 mod client_auth;
 #[cfg(test)]
+#[cfg(feature = "failpoints")]
+mod crashes;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod floors;

@@ -113,6 +113,7 @@ impl Folder {
         let mut child = self
             .command(&all)
             .envs(settings.iter().copied())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -195,6 +196,32 @@ impl Served {
             }
         }
         panic!("it does not drain: {log}");
+    }
+
+    /// Waits until the server is at a failpoint, where it stays.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn await_failpoint(&self, name: &str) {
+        let mut log = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(60)) {
+            if line.strip_prefix("failpoint ") == Some(name) {
+                return;
+            }
+            log.push(line);
+        }
+        panic!("it does not come to {name}: {}", log.join("\n"));
+    }
+
+    /// Lets the server go on from its failpoint.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn release(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Ends the server as `kill -9` does.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for the end.
