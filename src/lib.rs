@@ -3,6 +3,7 @@
 //! The modules are floors; a lower one never imports an upper one (`docs/architecture.md`, checked by `tests/it/floors.rs`).
 
 pub mod app;
+mod failpoint;
 pub mod http;
 pub mod keys;
 pub mod oauth;

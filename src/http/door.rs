@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::blocking::NotDone;
 use super::response::{Refusal, oauth};
 use super::{State, form, peer};
+use crate::failpoint::failpoint;
 use crate::oauth::{ClientId, ErrorCode, OAuthError, Parameter};
 use crate::server::{ClientCredentials, Context, Endpoint, Failure, Outcome, Reach, Server, TokenError, TokenRequest};
 
@@ -42,6 +43,7 @@ pub(super) async fn answer<T: Serialize + Send + 'static>(
         .server
         .metrics()
         .answered(endpoint, grant_type.as_deref(), outcome);
+    failpoint!("answer.ready");
     response
 }
 

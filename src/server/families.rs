@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::grants::{Beginning, Continuation};
 use super::{Context, Failure, RegisteredClient, Server, TokenError, TokenRequest, audit};
+use crate::failpoint::failpoint;
 use crate::oauth::{ErrorCode, NumericDate, OAuthError, Parameter, RefreshToken, Seconds};
 use crate::storage::{self, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome};
 
@@ -33,6 +34,7 @@ pub(super) fn look_up(
         .store
         .refresh_token(&hash)?
         .ok_or(refused("unknown refresh token"))?;
+    failpoint!("refresh.looked_up");
     if record.family.client_row != client.client.row {
         // The family is not touched: whoever holds a stolen token must not be able to end it through another client.
         server

@@ -1,4 +1,5 @@
 use super::{Context, Reach, Server, TokenError, TokenRequest, audit};
+use crate::failpoint::failpoint;
 use crate::oauth::{ErrorCode, OAuthError, Parameter, RefreshToken};
 
 impl Server {
@@ -16,6 +17,7 @@ impl Server {
         if RefreshToken::is_shaped_like(token) {
             let record = self.store.refresh_token(&self.vault.refresh_hasher().hash(token))?;
             let Some(record) = record else { return Ok(()) };
+            failpoint!("revocation.looked_up");
             if record.family.client_row != caller.client.row {
                 return Err(FOREIGN.into());
             }

@@ -6,6 +6,7 @@ use super::families;
 use super::grants::{GRANTS, Grant, Limits};
 use super::issuer::{self, TokenResponse};
 use super::{Context, Failure, Reach, RegisteredClient, Server, TokenError};
+use crate::failpoint::failpoint;
 use crate::oauth::{Audience, Audiences, Client, ErrorCode, OAuthError, Parameter, Parameters, Scope};
 
 /// A request to the token endpoint or one of its neighbours (RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1), without anything of
@@ -44,6 +45,7 @@ impl Server {
         // Signed before anything is written: a signature that fails must not cost a refresh token.
         let client = &registered.client;
         let mut response = issuer::issue(&self.settings, client, &authorization, scope, &audiences, &key, cx)?;
+        failpoint!("token.signed");
         response.refresh_token = families::conclude(self, &registered, authorization.continuation, request, cx)?;
         self.metrics.signed();
         Ok(response)

@@ -9,6 +9,7 @@ use super::error::{Error, Fault};
 use super::refresh_tokens;
 use super::schema::{clients, token_families, users};
 use super::store::{Effect, Store};
+use crate::failpoint::failpoint;
 use crate::oauth::{Audiences, Client, ClientId, FamilyId, NumericDate, Scope, SecretHash, User, UserId};
 
 /// A client or user as they stood when a grant was decided on: the family is opened only if they still do.
@@ -183,10 +184,12 @@ impl Store {
     ) -> Result<FamilyCreation, Error> {
         let (new, first, event) = (new.clone(), first.clone(), event.clone());
         let first_expires_at = first_expires_at.min(new.expires_at);
-        self.begin_family(move |conn| {
+        let outcome = self.begin_family(move |conn| {
+            failpoint!("family.begun");
             if !insert(conn, &new)? {
                 return Ok(Effect::none(FamilyCreation::Gone));
             }
+            failpoint!("family.inserted");
             let token = refresh_tokens::NewRow {
                 hash: first.as_bytes().to_vec(),
                 family: new.id.as_str().to_owned(),
@@ -195,8 +198,11 @@ impl Store {
                 expires_at: first_expires_at.epoch(),
             };
             refresh_tokens::insert(conn, &token)?;
+            failpoint!("family.complete");
             Ok(Effect::of(FamilyCreation::Opened, event))
-        })
+        });
+        failpoint!("family.answered");
+        outcome
     }
 
     /// Ends a family as of `at`, `reason` being a word for people; whether it was this call that did. Once it is answered, no
@@ -209,7 +215,8 @@ impl Store {
         event: &AuditEvent,
     ) -> Result<bool, Error> {
         let (id, reason, event) = (id.as_str().to_owned(), reason.to_owned(), event.clone());
-        self.act(move |conn| {
+        let outcome = self.act(move |conn| {
+            failpoint!("revocation.begun");
             let revoked = on!(conn, c => diesel::update(token_families::table)
                 .filter(token_families::id.eq(&id).and(token_families::revoked_at.is_null()))
                 .set((
@@ -220,8 +227,11 @@ impl Store {
             if revoked == 0 {
                 return Ok(Effect::none(false));
             }
+            failpoint!("revocation.marked");
             Ok(Effect::of(true, event))
-        })
+        });
+        failpoint!("revocation.answered");
+        outcome
     }
 
     /// The families that pass the filter, newest first, those that have ended included.

@@ -10,6 +10,7 @@ use super::error::{Error, Fault};
 use super::families::{ClientColumns, FamilyRow, TokenFamily, UserColumns, stands};
 use super::schema::{clients, refresh_tokens, token_families, users};
 use super::store::{OPEN_GATE, Store};
+use crate::failpoint::failpoint;
 use crate::oauth::{NumericDate, SecretHash};
 
 /// A refresh token as it is stored, without the token.
@@ -112,8 +113,9 @@ impl Store {
     /// [`RotationOutcome::Rotated`] is durable once it is answered. The event is recorded in that case alone.
     pub fn rotate(&self, rotation: &Rotation, event: &AuditEvent) -> Result<RotationOutcome, Error> {
         let (rotation, event) = (rotation.clone(), event.clone());
-        self.write(move |conn| match conn {
+        let outcome = self.write(move |conn| match conn {
             Conn::Postgres(link) => {
+                failpoint!("rotation.sending");
                 let (hash, at) = (rotation.hash.as_bytes(), rotation.at.epoch());
                 let statement = RotateStatement {
                     usable: usable!(hash, at).select((
@@ -138,12 +140,15 @@ impl Store {
                 })
             }
             Conn::Sqlite(_) => rotate_in_steps(conn, &rotation, event),
-        })
+        });
+        failpoint!("rotation.answered");
+        outcome
     }
 }
 
 /// On SQLite, where the writer lets nothing come in between.
 fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: AuditEvent) -> Result<RotationOutcome, Fault> {
+    failpoint!("rotation.begun");
     let (hash, at) = (rotation.hash.as_bytes(), rotation.at.epoch());
     let usable: Option<(String, i64, i64, Option<i64>)> = on!(conn, c => usable!(hash, at)
         .select((
@@ -162,6 +167,7 @@ fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: AuditEvent) -> R
     on!(conn, c => diesel::update(refresh_tokens::table.find(hash))
         .set(refresh_tokens::rotated_at.eq(at))
         .execute(c))?;
+    failpoint!("rotation.marked");
     let successor = NewRow {
         hash: rotation.successor_hash.as_bytes().to_vec(),
         family,
@@ -170,7 +176,9 @@ fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: AuditEvent) -> R
         expires_at: rotation.successor_expires_at.epoch().min(family_expires_at),
     };
     insert(conn, &successor)?;
+    failpoint!("rotation.inserted");
     audit::insert(conn, &[event])?;
+    failpoint!("rotation.complete");
     Ok(RotationOutcome::Rotated)
 }
 

@@ -3,6 +3,9 @@
 #[cfg(test)]
 mod client_auth;
 #[cfg(test)]
+#[cfg(feature = "failpoints")]
+mod crashes;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod floors;
@@ -23,7 +26,11 @@ mod outage;
 #[cfg(test)]
 mod password;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

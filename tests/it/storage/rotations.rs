@@ -2,17 +2,15 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use keywheel::oauth::{Client, User};
 use keywheel::storage::{DatabaseUrl, FamilyCreation, RotationOutcome, Settings, Store};
-use tokio_postgres::NoTls;
 
 use super::families::{family_id, hash, open, rotation};
 use super::races::at_once;
 use super::users::create_user;
 use super::{at, create, event};
-use crate::support::postgres::TestPostgres;
+use crate::support::postgres::{Session, TestPostgres, await_waiting};
 use crate::support::{Database, on_both};
 
 fn rotate(store: &Store, from: &str, to: &str) -> RotationOutcome {
@@ -146,43 +144,6 @@ fn after_an_acknowledged_end_no_token_is_rotated() {
     });
 }
 
-/// A session of PostgreSQL that holds locks until it is dropped.
-struct Session {
-    runtime: tokio::runtime::Runtime,
-    client: tokio_postgres::Client,
-}
-
-impl Session {
-    fn open(url: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let client = runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-            tokio::spawn(connection);
-            client
-        });
-        Session { runtime, client }
-    }
-
-    fn execute(&self, sql: &str) {
-        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
-    }
-}
-
-/// Waits until so many sessions wait for a lock.
-fn await_waiting(database: &Database, count: usize) {
-    let begin = Instant::now();
-    while database.count("pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") < count {
-        assert!(
-            begin.elapsed() < Duration::from_secs(10),
-            "fewer than {count} wait for a lock"
-        );
-        std::thread::yield_now();
-    }
-}
-
 // what a rotation read of client and user before an end must not count after it.
 #[test]
 fn an_end_is_not_acknowledged_while_a_rotation_that_did_not_see_it_is_under_way() {
@@ -202,12 +163,12 @@ fn an_end_is_not_acknowledged_while_a_rotation_that_did_not_see_it_is_under_way(
         std::thread::scope(|scope| {
             // Has read that client and user are enabled, and waits for the family.
             let early = scope.spawn(|| rotate(&store, "f-0", "f-1"));
-            await_waiting(&database, 1);
+            await_waiting(database.url(), 1);
             let ending = scope.spawn(|| end(&database.open(), &client, &user));
-            await_waiting(&database, 2);
+            await_waiting(database.url(), 2);
             // Begins before the end is acknowledged, and sees it nevertheless.
             let late = scope.spawn(|| rotate(&store, "g-0", "g-1"));
-            await_waiting(&database, 3);
+            await_waiting(database.url(), 3);
             assert!(
                 !ending.is_finished() && !early.is_finished() && !late.is_finished(),
                 "{name}"
@@ -254,7 +215,7 @@ fn a_rotation_that_waits_for_a_revocation_sees_it() {
     holder.execute("BEGIN; UPDATE token_families SET revoked_at = 1, revoked_reason = 'logout'");
     std::thread::scope(|scope| {
         let rotation = scope.spawn(|| rotate(&store, "f-0", "f-1"));
-        await_waiting(&database, 1);
+        await_waiting(database.url(), 1);
         holder.execute("COMMIT");
         assert_eq!(rotation.join().unwrap(), RotationOutcome::Ended);
     });

@@ -135,10 +135,14 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, request: &Request) -> Response {
-        let head_only = request.method == "HEAD";
-        self.stream.write_all(&request.bytes(self.address)).unwrap();
-        self.read(head_only)
+        self.try_send(request)
             .unwrap_or_else(|| panic!("no answer to {} {}", request.method, request.target))
+    }
+
+    /// The same when the server may end before it has answered.
+    pub(crate) fn try_send(&mut self, request: &Request) -> Option<Response> {
+        self.stream.write_all(&request.bytes(self.address)).ok()?;
+        self.read(request.method == "HEAD")
     }
 
     /// Sends bytes as they are. A server that closed the connection already may refuse the rest.

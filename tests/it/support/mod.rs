@@ -151,15 +151,20 @@ pub(crate) fn databases() -> [Database; 2] {
 /// Runs a test on both backends, and says on which one it failed.
 pub(crate) fn on_both(test: impl Fn(&Database)) {
     for database in databases() {
-        if let Err(failure) = catch_unwind(AssertUnwindSafe(|| test(&database))) {
-            let text = failure
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| failure.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            match text {
-                Some(text) => panic!("on {}: {text}", database.backend),
-                None => resume_unwind(failure),
-            }
+        naming(&format!("on {}", database.backend), || test(&database));
+    }
+}
+
+/// Runs a part of a test, and names it when it fails.
+pub(crate) fn naming(part: &str, test: impl FnOnce()) {
+    if let Err(failure) = catch_unwind(AssertUnwindSafe(test)) {
+        let text = failure
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| failure.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        match text {
+            Some(text) => panic!("{part}: {text}"),
+            None => resume_unwind(failure),
         }
     }
 }

@@ -120,6 +120,44 @@ pub(crate) fn execute(url: &str, sql: &str) -> Result<Vec<String>, tokio_postgre
     })
 }
 
+/// A session that holds locks until it is dropped.
+pub(crate) struct Session {
+    runtime: tokio::runtime::Runtime,
+    client: tokio_postgres::Client,
+}
+
+impl Session {
+    pub(crate) fn open(url: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client
+        });
+        Session { runtime, client }
+    }
+
+    pub(crate) fn execute(&self, sql: &str) {
+        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
+    }
+}
+
+/// Waits until so many sessions of a database wait for a lock.
+pub(crate) fn await_waiting(url: &str, count: usize) {
+    let waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let begin = Instant::now();
+    while execute(url, waiting).unwrap().len() < count {
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "fewer than {count} wait for a lock"
+        );
+        std::thread::yield_now();
+    }
+}
+
 /// A server of one's own, which may be stopped and started again.
 pub(crate) struct TestPostgres {
     directory: PathBuf,

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
+
 /// A directory in which the program runs, with the settings that every run there shares.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -44,9 +46,14 @@ impl Folder {
 
     /// The program with nothing in its environment but what the folder says.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
+        let mut command = self.clean(PROGRAM);
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    fn clean(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.path())
             .env_clear()
             .envs(self.settings.iter().cloned())
@@ -108,11 +115,21 @@ impl Folder {
 
     /// The same with further settings.
     pub(crate) fn serve_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Served {
-        let mut all = vec!["serve"];
-        all.extend_from_slice(arguments);
-        let mut child = self
-            .command(&all)
-            .envs(settings.iter().copied())
+        let mut command = self.command(&["serve"]);
+        command.args(arguments).envs(settings.iter().copied());
+        Folder::start(command)
+    }
+
+    /// The same while strace writes down what it asks of the system.
+    pub(crate) fn serve_traced(&self, arguments: &[&str], strace: &[&str]) -> Served {
+        let mut command = self.clean("strace");
+        command.args(strace).args([PROGRAM, "serve"]).args(arguments);
+        Folder::start(command)
+    }
+
+    fn start(mut command: Command) -> Served {
+        let mut child = command
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -195,6 +212,32 @@ impl Served {
             }
         }
         panic!("it does not drain: {log}");
+    }
+
+    /// Waits until the server is at a failpoint, where it stays.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn await_failpoint(&self, name: &str) {
+        let mut log = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(60)) {
+            if line.strip_prefix("failpoint ") == Some(name) {
+                return;
+            }
+            log.push(line);
+        }
+        panic!("it does not come to {name}: {}", log.join("\n"));
+    }
+
+    /// Lets the server go on from its failpoint.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn release(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Ends the server as `kill -9` does.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for the end.
