@@ -24,6 +24,8 @@ mod password;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod refresh;

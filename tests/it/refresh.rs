@@ -141,37 +141,6 @@ fn two_rotations_in_one_second_do_not_revive_the_first_token() {
     });
 }
 
-// sixty-four at once, over two nodes.
-#[test]
-fn parallel_refreshes_over_two_nodes_all_get_the_one_successor() {
-    on_both(|database| {
-        let one = TestServer::start(database.url());
-        let two = TestServer::start(database.url());
-        let client = one.client("shop", for_people());
-        one.user("alice", PASSWORD);
-        let mut token = sign_in(&one, &client, &[]).refresh;
-        for _ in 0..5 {
-            let answers: Vec<Response> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..32)
-                    .flat_map(|_| [&one, &two])
-                    .map(|server| scope.spawn(|| refresh(server, &client, &token, &[])))
-                    .collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-            });
-            let granted: Vec<&Response> = answers.iter().filter(|answer| answer.status == 200).collect();
-            assert!(!granted.is_empty());
-            for answer in &answers {
-                // A node that is full says so, and never that the token is invalid.
-                assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
-            }
-            let successors: std::collections::BTreeSet<String> =
-                granted.iter().map(|answer| session(answer).refresh).collect();
-            assert_eq!(successors.len(), 1, "a refresh token has one successor");
-            token = successors.into_iter().next().unwrap();
-        }
-    });
-}
-
 //
 #[test]
 fn a_restart_does_not_revive_a_rotated_token() {
