@@ -22,6 +22,8 @@ mod outage;
 #[cfg(test)]
 mod password;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod races;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
+
 /// A directory in which the program runs, with the settings that every run there shares.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -44,9 +46,14 @@ impl Folder {
 
     /// The program with nothing in its environment but what the folder says.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
+        let mut command = self.clean(PROGRAM);
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    fn clean(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.path())
             .env_clear()
             .envs(self.settings.iter().cloned())
@@ -108,11 +115,20 @@ impl Folder {
 
     /// The same with further settings.
     pub(crate) fn serve_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Served {
-        let mut all = vec!["serve"];
-        all.extend_from_slice(arguments);
-        let mut child = self
-            .command(&all)
-            .envs(settings.iter().copied())
+        let mut command = self.command(&["serve"]);
+        command.args(arguments).envs(settings.iter().copied());
+        Folder::start(command)
+    }
+
+    /// The same while strace writes down what it asks of the system.
+    pub(crate) fn serve_traced(&self, arguments: &[&str], strace: &[&str]) -> Served {
+        let mut command = self.clean("strace");
+        command.args(strace).args([PROGRAM, "serve"]).args(arguments);
+        Folder::start(command)
+    }
+
+    fn start(mut command: Command) -> Served {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
