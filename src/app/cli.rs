@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::output::Output;
 use crate::oauth::{Audience, ClaimProfile, ClientAuthMethod, ClientId, GrantType, Scope, Seconds, TokenType};
+use crate::server::admin::Activation;
 
 /// An OAuth 2 token service whose keys turn by themselves.
 #[derive(Debug, Parser)]
@@ -258,16 +259,62 @@ pub(super) enum KeysCommand {
         #[arg(long, required = true)]
         public: bool,
     },
-    /// The certificate authority that certifies signing keys
+    /// Certify a key anew; the key and its kid stay
+    Renew { kid: String },
+    /// Take over an authority or a signing key that was made elsewhere
+    #[command(subcommand)]
+    Import(ImportCommand),
+    /// The certificate authorities that certify signing keys
     #[command(subcommand)]
     Ca(CaCommand),
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum ImportCommand {
+    /// Have your own authority certify signing keys from now on
+    Ca(PairArgs),
+    /// Publish a signing key of your own, which signs when its turn comes
+    Key {
+        #[command(flatten)]
+        pair: PairArgs,
+        /// When it begins to sign: "now", or a time from now such as 48h [default: as soon as every verifier can know it]
+        #[arg(long, value_name = "WHEN")]
+        activate_at: Option<ActivationArg>,
+    },
+}
+
+/// A certificate and its private key. The key is in a file or on standard input, never an argument.
+#[derive(Debug, Args)]
+pub(super) struct PairArgs {
+    /// PEM file of the certificate, followed by those of its issuers
+    #[arg(long, value_name = "FILE")]
+    pub(super) certificate: PathBuf,
+    /// PEM file of its unencrypted RSA key (PKCS#8 or PKCS#1), or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+}
+
+/// `now`, or a time from now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ActivationArg(pub(super) Activation);
+
+impl std::str::FromStr for ActivationArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "now" {
+            return Ok(ActivationArg(Activation::Now));
+        }
+        let span = text.parse().map(Activation::After).map(ActivationArg);
+        span.map_err(|error: <Seconds as std::str::FromStr>::Err| format!("give \"now\", or a time: {error}"))
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum CaCommand {
-    /// Show its certificate
+    /// Show those on which published keys hang, the one that certifies new keys first
     Show,
-    /// Print its certificate in PEM
+    /// Print their certificates in PEM, for verifiers to pin
     Export,
 }
 

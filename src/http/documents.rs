@@ -41,13 +41,15 @@ pub(super) async fn metadata(state: web::Data<State>) -> HttpResponse {
     public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).body(state.metadata.clone())
 }
 
-/// The certificate of the authority that certifies every signing key: who pins it accepts every future key offline.
+/// The certificate of the authority that certifies every signing key: who pins it accepts every future key offline. After it those
+/// of other authorities of which a key is still published.
 pub(super) async fn ca_pem(state: web::Data<State>) -> HttpResponse {
     state
         .server
         .metrics()
         .answered(Endpoint::Certificates, None, Outcome::Ok);
-    public(&mut HttpResponse::Ok(), PEM, METADATA_MAX_AGE).body(state.server.wheel().authority_pem())
+    let turn = state.server.wheel().turn(state.edge.now());
+    public(&mut HttpResponse::Ok(), PEM, METADATA_MAX_AGE).body(turn.authorities_pem())
 }
 
 /// One published public key in PEM, for verifiers that know no JWK set.

@@ -5,12 +5,16 @@
 //! wheel is decided above; here is no storage, no HTTP, no clock and no source of randomness.
 
 mod algorithm;
+mod authority;
 mod certificate;
+mod import;
 mod jwks;
+mod pem;
 mod plan;
 mod policy;
 mod private_key;
 mod public_key;
+mod renewal;
 mod ring;
 mod sealing;
 mod signing_key;
@@ -18,10 +22,13 @@ mod signing_key;
 mod simulation;
 #[cfg(test)]
 mod testing;
+mod trust_anchors;
 mod verifiers;
 
 pub use algorithm::{RsaBits, RsaBitsError, SigningAlgorithm, UnknownAlgorithm};
-pub use certificate::{Certificate, CertificateAuthority, CertificateError, Leaf};
+pub use authority::{CertificateAuthority, Leaf};
+pub use certificate::{Certificate, CertificateError};
+pub use import::{ImportError, ImportedAuthority, ImportedKey};
 pub use jwks::Jwks;
 pub use plan::{Plan, PlannedChange, PlannedEvent};
 pub use policy::{
@@ -33,4 +40,5 @@ pub use public_key::PublicKey;
 pub use ring::{KeyRing, KeyState};
 pub use sealing::{DataKey, MasterKey, MasterKeyId, SealError};
 pub use signing_key::{KeyRecord, OpenError, SignError, SigningKey};
+pub use trust_anchors::{TrustAnchor, TrustAnchors};
 pub use verifiers::{KNOWN_VERIFIERS, KnownVerifier, UnknownKid};

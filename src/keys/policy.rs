@@ -111,6 +111,8 @@ impl RotationPolicy {
                 activates_at: self.activation_after(active, now),
             }));
         }
+        let short = ring.keys().filter(|key| self.is_certified_too_briefly(ring, key, now));
+        steps.extend(short.map(|key| Step::Renew(key.kid().clone())));
         steps
     }
 
@@ -130,9 +132,14 @@ impl RotationPolicy {
         Some((record.kid.clone(), soonest))
     }
 
-    /// The end of validity of the certificate of a new key: it signs for one period, may be late by another, and is then held.
+    /// Until when the certificate of a new key has to last: it signs for one period and is then held.
+    pub fn certificate_needed_for(&self, slot: &Slot) -> NumericDate {
+        slot.activates_at + self.settings.period + self.hold()
+    }
+
+    /// The end of validity of the certificate of a new key: it may be late by another period.
     pub fn certificate_not_after(&self, slot: &Slot) -> NumericDate {
-        slot.activates_at + self.settings.period * 2 + self.hold()
+        self.certificate_needed_for(slot) + self.settings.period
     }
 
     /// When a key published at `published_at` begins to sign, after one that began at `before`.
@@ -148,6 +155,8 @@ pub enum Step {
     Create(Slot),
     /// Destroy the private half of a key that signs never again.
     Destroy(Thumbprint),
+    /// Certify a key anew: its certificate would end while the key is still needed. The key and its name stay.
+    Renew(Thumbprint),
 }
 
 /// The place of a new key in the order of keys.

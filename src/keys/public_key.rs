@@ -1,9 +1,8 @@
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::SigningAlgorithm;
+use super::pem::pem;
 use crate::oauth::{Jwk, Thumbprint};
 
 /// An RSA public key.
@@ -58,18 +57,6 @@ impl PublicKey {
     pub fn pem(&self) -> String {
         pem("PUBLIC KEY", &self.spki)
     }
-}
-
-/// The textual encoding of RFC 7468 §3.
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for (position, character) in BASE64_STANDARD.encode(der).chars().enumerate() {
-        if position > 0 && position % 64 == 0 {
-            text.push('\n');
-        }
-        text.push(character);
-    }
-    text + &format!("\n-----END {label}-----\n")
 }
 
 fn without_leading_zeros(number: &[u8]) -> Vec<u8> {

@@ -9,7 +9,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Directory, Turn};
-use crate::oauth::{ErrorCode, GrantType, NumericDate};
+use crate::oauth::{ErrorCode, GrantType, NumericDate, base64url};
 use crate::storage::{Store, Swept};
 
 /// What is counted while requests are answered. Figures that others keep are read when the metrics are rendered.
@@ -27,6 +27,8 @@ pub struct Metrics {
     swept_rows: Counter,
     key_age: Family<KeyLabels, Gauge>,
     key_activation: Family<KeyLabels, Gauge>,
+    key_expiry: Family<KeyLabels, Gauge>,
+    authority_expiry: Family<AuthorityLabels, Gauge>,
 }
 
 /// An endpoint, as a label.
@@ -101,6 +103,12 @@ struct KeyLabels {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthorityLabels {
+    subject: String,
+    certificate_sha256: String,
+}
+
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("keywheel");
@@ -157,6 +165,20 @@ impl Metrics {
             Unit::Seconds,
             key_activation.clone(),
         );
+        let key_expiry = Family::default();
+        registry.register_with_unit(
+            "signing_key_certificate_expires_in",
+            "Time until the certificate of a published key ends, negative once it has",
+            Unit::Seconds,
+            key_expiry.clone(),
+        );
+        let authority_expiry = Family::default();
+        registry.register_with_unit(
+            "certificate_authority_expires_in",
+            "Time until the certificate of an authority ends on which published keys hang, negative once it has",
+            Unit::Seconds,
+            authority_expiry.clone(),
+        );
         registry.register(
             "build",
             "The running program",
@@ -175,6 +197,8 @@ impl Metrics {
             swept_rows,
             key_age,
             key_activation,
+            key_expiry,
+            authority_expiry,
         }
     }
 
@@ -230,6 +254,18 @@ impl Metrics {
         }
         self.key_age.clear();
         self.key_activation.clear();
+        self.key_expiry.clear();
+        self.authority_expiry.clear();
+        let left = |end: NumericDate| end.epoch().saturating_sub(now.epoch());
+        for authority in turn.authorities() {
+            let labels = AuthorityLabels {
+                subject: authority.subject().to_owned(),
+                certificate_sha256: base64url(&authority.sha256()),
+            };
+            self.authority_expiry
+                .get_or_create(&labels)
+                .set(left(authority.not_after()));
+        }
         for key in turn.ring().published(now) {
             let state = turn
                 .ring()
@@ -245,6 +281,9 @@ impl Metrics {
             self.key_activation
                 .get_or_create(&labels)
                 .set(key.record().activates_at.epoch());
+            self.key_expiry
+                .get_or_create(&labels)
+                .set(left(key.certificate().not_after()));
         }
         let mut text = String::new();
         // Writing to a String does not fail.

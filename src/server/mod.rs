@@ -6,10 +6,12 @@
 mod address_block;
 pub mod admin;
 mod audit;
+mod authority;
 mod client_auth;
 mod directory;
 mod edge;
 mod error;
+mod expiry;
 mod families;
 mod grants;
 mod introspection;
@@ -45,6 +47,7 @@ pub use vault::{Vault, VaultError};
 
 use self::address_block::AddressBlock;
 use self::client_auth::Failures;
+use self::expiry::Expiries;
 use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::restore::Watch;
@@ -100,6 +103,7 @@ pub struct Server {
     verified: VerifiedTokens,
     latest: Latest,
     watch: Watch,
+    expiries: Expiries,
     metrics: Metrics,
     tended_at: AtomicI64,
     swept_at: AtomicI64,
@@ -153,6 +157,7 @@ impl Server {
             verified: VerifiedTokens::default(),
             latest: Latest::new(cx.now),
             watch,
+            expiries: Expiries::default(),
             watched_at: AtomicI64::new(cx.now.epoch()),
             metrics: Metrics::new(),
             tended_at: AtomicI64::new(cx.now.epoch()),
@@ -206,6 +211,8 @@ impl Server {
         }
         self.revoked.poll(&self.store, cx.now)?;
         self.wheel.tick(&self.store, cx)?;
+        self.expiries
+            .tell(&self.wheel.turn(cx.now), self.wheel.policy(), cx.now);
         let tended = NumericDate::from_epoch(self.tended_at.load(Ordering::Relaxed));
         if cx.now.since(tended) >= TEND_EVERY {
             self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;

@@ -2,14 +2,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use serde_json::json;
 use tracing::info;
 
-use super::{Context, Failure, Vault, VaultError};
+use super::authority::Authority;
+use super::{Context, Failure, Vault};
 use crate::keys::{
-    CertificateAuthority, DataKey, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step,
+    Certificate, DataKey, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step,
+    TrustAnchor, TrustAnchors,
 };
-use crate::oauth::{Audience, Audiences, IssuerUrl, NumericDate, Seconds, Thumbprint};
-use crate::storage::{AuditEvent, Insertion, Store, StoredAuthority, StoredKey};
+use crate::oauth::{Audience, Audiences, IssuerUrl, NumericDate, Seconds, Thumbprint, base64url};
+use crate::storage::{AuditEvent, Insertion, Store, StoredKey};
 
 /// What the wheel needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -32,7 +35,8 @@ pub struct WheelSettings {
 pub struct Wheel {
     settings: WheelSettings,
     vault: Arc<Vault>,
-    authority: CertificateAuthority,
+    /// Who certifies new keys.
+    authority: ArcSwap<Authority>,
     turn: ArcSwap<Turn>,
     issuer_as_audience: Audiences,
     /// Whether rows have changed since they were read.
@@ -43,16 +47,21 @@ pub struct Wheel {
 #[derive(Debug)]
 pub struct Turn {
     ring: Arc<KeyRing>,
+    anchors: Arc<TrustAnchors>,
+    in_force: Vec<TrustAnchor>,
     jwks: Jwks,
     body: Arc<[u8]>,
 }
 
 impl Turn {
-    fn new(ring: Arc<KeyRing>, now: NumericDate) -> Self {
+    fn new(ring: Arc<KeyRing>, anchors: Arc<TrustAnchors>, now: NumericDate) -> Self {
         let jwks = ring.jwks(now);
+        let in_force = anchors.in_force(&ring, now).into_iter().cloned().collect();
         Turn {
             body: jwks.body.as_slice().into(),
             ring,
+            anchors,
+            in_force,
             jwks,
         }
     }
@@ -71,6 +80,16 @@ impl Turn {
     pub fn jwks_body(&self) -> Arc<[u8]> {
         Arc::clone(&self.body)
     }
+
+    /// The present authority, and after it every other on which it or a published key hangs.
+    pub fn authorities(&self) -> &[TrustAnchor] {
+        &self.in_force
+    }
+
+    /// Their certificates in PEM.
+    pub fn authorities_pem(&self) -> String {
+        self.in_force.iter().map(TrustAnchor::pem).collect()
+    }
 }
 
 impl Wheel {
@@ -83,17 +102,17 @@ impl Wheel {
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
         store.raise_token_life(settings.access_ttl, cx.now)?;
-        let authority = open_authority(store, &vault, &settings.issuer, cx)?;
+        let authority = Authority::open(store, &vault, &settings.issuer, cx)?;
         let ring = load_ring(store, &vault)?;
         let issuer_as_audience = Audience::parse(settings.issuer.as_str())
             .into_iter()
             .collect::<Audiences>();
-        let turn = ArcSwap::from_pointee(Turn::new(Arc::new(ring), cx.now));
+        let turn = Turn::new(Arc::new(ring), Arc::clone(&authority.anchors), cx.now);
         let wheel = Wheel {
             settings,
             vault,
-            authority,
-            turn,
+            authority: ArcSwap::from_pointee(authority),
+            turn: ArcSwap::from_pointee(turn),
             issuer_as_audience,
             stale: AtomicBool::new(false),
         };
@@ -105,7 +124,8 @@ impl Wheel {
     pub fn turn(&self, now: NumericDate) -> Guard<Arc<Turn>> {
         let turn = self.turn.load();
         if turn.jwks.changes_at.is_some_and(|instant| instant <= now) {
-            self.turn.store(Arc::new(Turn::new(Arc::clone(&turn.ring), now)));
+            let (ring, anchors) = (Arc::clone(&turn.ring), Arc::clone(&turn.anchors));
+            self.turn.store(Arc::new(Turn::new(ring, anchors, now)));
             return self.turn.load();
         }
         turn
@@ -120,9 +140,9 @@ impl Wheel {
             .ok_or(Failure::Unavailable("no active signing key", None))
     }
 
-    /// The certificate of the authority that certifies every signing key, in PEM.
-    pub fn authority_pem(&self) -> String {
-        self.authority.certificate().pem()
+    /// When keys turn.
+    pub(super) fn policy(&self) -> &RotationPolicy {
+        &self.settings.policy
     }
 
     /// Longest `max-age` of the JWK set.
@@ -152,14 +172,19 @@ impl Wheel {
     fn reload(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
         let before = self.turn.load();
         let ring = load_ring_after(store, &self.vault, before.ring())?;
-        self.turn.store(Arc::new(Turn::new(Arc::new(ring), now)));
+        let authority = Authority::follow(self.authority.load_full(), store, &self.vault)?;
+        let turn = Turn::new(Arc::new(ring), Arc::clone(&authority.anchors), now);
+        self.authority.store(authority);
+        self.turn.store(Arc::new(turn));
         Ok(())
     }
 
     /// Takes steps until none is due: the first key makes a next key due.
     fn turn_as_due(&self, store: &Store, cx: &mut Context<'_>) -> Result<(), Failure> {
         for _ in 0..MOST_STEPS_AT_ONCE {
-            let steps = self.settings.policy.due(self.turn.load().ring(), cx.now);
+            let mut steps = self.settings.policy.due(self.turn.load().ring(), cx.now);
+            // An authority that ends soon cannot help; who looks at the log was told.
+            steps.retain(|step| !matches!(step, Step::Renew(kid) if self.renewal(kid, cx.now).is_none()));
             if steps.is_empty() {
                 return Ok(());
             }
@@ -167,6 +192,7 @@ impl Wheel {
                 match step {
                     Step::Create(slot) => self.create(store, &slot, cx)?,
                     Step::Destroy(kid) => destroy(store, &kid, cx.now)?,
+                    Step::Renew(kid) => self.renew(store, &kid, cx)?,
                 }
             }
             self.reload(store, cx.now)?;
@@ -192,6 +218,8 @@ impl Wheel {
         };
         let certificate = self
             .authority
+            .load()
+            .certifying
             .certify(&leaf, cx.rng)
             .map_err(|error| broken(Box::new(error)))?;
         let sealed = self
@@ -220,6 +248,46 @@ impl Wheel {
     }
 }
 
+impl Wheel {
+    /// The validity of a better certificate for a key; `None` when the present authority can give none.
+    fn renewal(&self, kid: &Thumbprint, now: NumericDate) -> Option<(NumericDate, NumericDate)> {
+        let turn = self.turn.load();
+        let key = turn.ring().key(kid)?;
+        let validity = self.authority.load().validity();
+        let (begins, ends) = self.settings.policy.renewal(turn.ring(), key, validity, now)?;
+        (ends > key.certificate().not_after()).then_some((begins, ends))
+    }
+
+    /// Certifies a key anew. When another node was first, its certificate counts.
+    fn renew(&self, store: &Store, kid: &Thumbprint, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let turn = self.turn.load();
+        let (Some(key), Some(validity)) = (turn.ring().key(kid), self.renewal(kid, cx.now)) else {
+            return Ok(());
+        };
+        let authority = self.authority.load();
+        let renewed = authority
+            .renew(key, &self.settings.issuer, validity, cx.rng)
+            .map_err(|error| Failure::Broken("a signing key could not be certified anew", Box::new(error)))?;
+        let event = AuditEvent {
+            detail: renewal_detail(key, &renewed),
+            ..by_the_wheel("key.renewed", kid, cx.now)
+        };
+        let before = key.certificate().der();
+        if store.renew_certificate(kid, before, renewed.der(), &event)? {
+            info!(%kid, not_after = %renewed.not_after(), "certified a signing key anew, its certificate would have ended too soon");
+        }
+        Ok(())
+    }
+}
+
+/// What the audit trail keeps of a renewal.
+pub(super) fn renewal_detail(key: &SigningKey, renewed: &Certificate) -> serde_json::Value {
+    json!({
+        "not_after": renewed.not_after(), "certificate_sha256": base64url(&renewed.sha256()),
+        "before": {"not_after": key.certificate().not_after(), "certificate_sha256": base64url(&key.certificate().sha256())},
+    })
+}
+
 /// The first key and the next key, with what their creation makes due, and as much again for lost races.
 const MOST_STEPS_AT_ONCE: usize = 4;
 
@@ -240,49 +308,6 @@ fn by_the_wheel(event: &str, kid: &Thumbprint, at: NumericDate) -> AuditEvent {
         detail: serde_json::Value::Object(serde_json::Map::new()),
     }
 }
-
-fn open_authority(
-    store: &Store,
-    vault: &Vault,
-    issuer: &IssuerUrl,
-    cx: &mut Context<'_>,
-) -> Result<CertificateAuthority, Failure> {
-    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Failure::Broken("the certificate authority cannot be used", error)
-    };
-    let stored = match store.certificate_authority()? {
-        Some(stored) => stored,
-        None => {
-            let key =
-                PrivateKey::generate(CertificateAuthority::BITS, cx.rng).map_err(|error| broken(Box::new(error)))?;
-            let fresh = CertificateAuthority::generate(&key, issuer.as_str(), cx.now, cx.rng)
-                .map_err(|error| broken(Box::new(error)))?;
-            let sealed = vault
-                .data_key()
-                .seal(AUTHORITY_LABEL, key.pkcs8(), cx.rng)
-                .map_err(|error| broken(Box::new(error)))?;
-            let stored = StoredAuthority {
-                certificate: fresh.certificate().der().to_vec(),
-                sealed_private_key: sealed,
-                created_at: cx.now,
-            };
-            match store.store_certificate_authority(&stored)? {
-                Insertion::Inserted => stored,
-                Insertion::Exists => store
-                    .certificate_authority()?
-                    .ok_or_else(|| Failure::Unavailable("the certificate authority vanished", None))?,
-            }
-        }
-    };
-    let pkcs8 = vault
-        .data_key()
-        .open(AUTHORITY_LABEL, &stored.sealed_private_key)
-        .map_err(|error| broken(Box::new(VaultError::from(error))))?;
-    CertificateAuthority::from_stored(&stored.certificate, &pkcs8).map_err(|error| broken(Box::new(error)))
-}
-
-/// Associated data of the authority's sealed key, where signing keys have their `kid`.
-const AUTHORITY_LABEL: &str = "certificate authority";
 
 /// Opens every row. Each key that has its private half signs and verifies a probe on the way.
 pub(super) fn load_ring(store: &Store, vault: &Vault) -> Result<KeyRing, Failure> {

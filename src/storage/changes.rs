@@ -14,7 +14,7 @@ pub struct Change {
     pub id: i64,
     /// What changed.
     pub kind: ChangeKind,
-    /// The `client_id`, the `kid` or the user's id; `*` for many users at once.
+    /// The `client_id`, the `kid` or the user's id; `*` for many users at once, or for an authority.
     pub subject: String,
 }
 
@@ -23,7 +23,7 @@ pub struct Change {
 pub enum ChangeKind {
     /// A client or its secrets.
     Client,
-    /// A signing key.
+    /// A signing key, or an authority that certifies them.
     SigningKey,
     /// A user.
     User,

@@ -98,7 +98,7 @@ impl Insertion {
 }
 
 /// The tables with one row know it by this number.
-const ONLY: i64 = 1;
+pub(super) const ONLY: i64 = 1;
 
 impl Store {
     /// The data key.
@@ -310,15 +310,15 @@ pub(super) fn raise_to(conn: &mut Conn, life: Option<Seconds>) -> Result<Vec<Str
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = signing_keys, check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]
 #[diesel(treat_none_as_default_value = false)]
-struct KeyRow {
-    kid: String,
-    alg: String,
-    slot: i64,
+pub(super) struct KeyRow {
+    pub(super) kid: String,
+    pub(super) alg: String,
+    pub(super) slot: i64,
     published_at: i64,
     activates_at: i64,
     certificate: Vec<u8>,
     sealed_private_key: Option<Vec<u8>>,
-    longest_token_life: i64,
+    pub(super) longest_token_life: i64,
     tainted_at: Option<i64>,
     revoked_at: Option<i64>,
 }

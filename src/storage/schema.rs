@@ -109,6 +109,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    authority_certificates (sha256) {
+        sha256 -> Binary,
+        certificate -> Binary,
+        added_at -> BigInt,
+    }
+}
+
+diesel::table! {
     signing_keys (kid) {
         kid -> Text,
         alg -> Text,

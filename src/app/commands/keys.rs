@@ -1,12 +1,13 @@
+mod authorities;
 mod exposure;
+mod import;
 
 use serde_json::json;
 
 use super::{Process, actor};
-use crate::app::cli::{CaCommand, KeysCommand};
+use crate::app::cli::KeysCommand;
 use crate::app::output::{self, Output};
-use crate::keys::{Certificate, PlannedEvent, Urgency};
-use crate::oauth::base64url;
+use crate::keys::{PlannedEvent, Urgency};
 use crate::server::admin::{KeyAdmin, KeyLine};
 use crate::storage::Barring;
 
@@ -76,32 +77,9 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
                 output::text(&pem)
             }
         }
-        KeysCommand::Ca(command) => {
-            let stored = store.certificate_authority()?;
-            let Some(stored) = stored else {
-                anyhow::bail!("there is no certificate authority yet: start a server, it makes one")
-            };
-            let certificate = Certificate::parse(&stored.certificate)?;
-            match (command, format) {
-                (CaCommand::Export, Output::Text) => output::text(&certificate.pem()),
-                (CaCommand::Export, Output::Json) => output::json(&json!({"certificate_pem": certificate.pem()})),
-                (CaCommand::Show, Output::Json) => output::json(&json!({
-                    "subject": certificate.subject(),
-                    "not_before": certificate.not_before().to_string(),
-                    "not_after": certificate.not_after().to_string(),
-                    "certificate_sha256": base64url(&certificate.sha256()),
-                })),
-                (CaCommand::Show, Output::Text) => output::table(
-                    &["", ""],
-                    vec![
-                        vec!["subject".to_owned(), certificate.subject().to_owned()],
-                        vec!["valid from".to_owned(), certificate.not_before().to_string()],
-                        vec!["valid until".to_owned(), certificate.not_after().to_string()],
-                        vec!["sha256".to_owned(), base64url(&certificate.sha256())],
-                    ],
-                ),
-            }
-        }
+        KeysCommand::Renew { kid } => import::renew(process, &admin, &kid, format),
+        KeysCommand::Import(command) => import::run(process, &admin, command, format),
+        KeysCommand::Ca(command) => authorities::run(&admin.authorities(now)?, &command, format),
     }
 }
 
@@ -118,10 +96,19 @@ fn list(lines: &[KeyLine], format: Output) -> anyhow::Result<()> {
             key.activates_at.clone(),
             or_open(&key.retires_at),
             or_open(&key.removed_at),
+            key.certificate_not_after.clone(),
         ]
     };
     output::table(
-        &["kid", "state", "published", "signs from", "signs until", "removed"],
+        &[
+            "kid",
+            "state",
+            "published",
+            "signs from",
+            "signs until",
+            "removed",
+            "certified until",
+        ],
         lines.iter().map(row).collect(),
     )
 }

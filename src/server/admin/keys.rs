@@ -3,8 +3,8 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::keys::{KeyRing, Plan, RotationPolicy, SigningKey, Urgency};
-use crate::oauth::{NumericDate, Thumbprint};
+use crate::keys::{CertificateError, ImportError, KeyRing, OpenError, Plan, RotationPolicy, SigningKey, Urgency};
+use crate::oauth::{NumericDate, Seconds, Thumbprint};
 use crate::server::rotation::load_ring;
 use crate::server::{Failure, Vault};
 use crate::storage::{AuditEvent, Barred, Barring, Store};
@@ -12,11 +12,11 @@ use crate::storage::{AuditEvent, Barred, Barring, Store};
 /// Shows the signing keys, plans their turns, and turns them ahead of time.
 #[derive(Debug)]
 pub struct KeyAdmin<'a> {
-    store: &'a Store,
-    vault: &'a Vault,
-    policy: &'a RotationPolicy,
+    pub(super) store: &'a Store,
+    pub(super) vault: &'a Vault,
+    pub(super) policy: &'a RotationPolicy,
     /// Who acts, for the audit trail.
-    actor: &'a str,
+    pub(super) actor: &'a str,
 }
 
 /// One signing key as people and programs see it. Times are RFC 3339.
@@ -72,6 +72,35 @@ pub enum KeyError {
     /// It was barred before.
     #[error("the key \"{0}\" is {1} already")]
     BarredBefore(String, &'static str),
+    /// An authority or a key is not fit to be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The key is there, or was.
+    #[error(
+        "the key \"{0}\" is known here already, it is {1}: a key never comes back once it was barred or retired. Import another one"
+    )]
+    Known(String, &'static str),
+    /// The authority is the present one.
+    #[error("this authority certifies the signing keys already: nothing is to be done")]
+    PresentAuthority,
+    /// A key would sign before verifiers can know it.
+    #[error(
+        "the key would sign after {0}, but verifiers need {1} to learn of it: give --activate-at {1} or more, or \"now\" if some of \
+         them may refuse its tokens until then"
+    )]
+    TooEarly(Seconds, Seconds),
+    /// Nobody shall rely on the key.
+    #[error("the key \"{0}\" is {1}: only a key that signs, will sign or signed until lately is certified anew")]
+    NotRenewable(String, &'static str),
+    /// It is not known whom the certificate should name.
+    #[error("the issuer is not known, which the certificate has to name: set KEYWHEEL_ISSUER as for the server")]
+    NoIssuer,
+    /// The key could not be certified.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A key from elsewhere does not work.
+    #[error(transparent)]
+    Unusable(#[from] OpenError),
     /// The keys cannot be read.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -205,7 +234,7 @@ impl<'a> KeyAdmin<'a> {
     }
 }
 
-fn known(ring: &KeyRing, kid: &str) -> Result<Thumbprint, KeyError> {
+pub(super) fn known(ring: &KeyRing, kid: &str) -> Result<Thumbprint, KeyError> {
     Thumbprint::parse(kid)
         .filter(|kid| ring.key(kid).is_some())
         .ok_or_else(|| KeyError::Unknown(kid.to_owned()))

@@ -2,11 +2,13 @@
 
 mod clients;
 mod exposure;
+mod key_import;
 mod keys;
 pub mod user_import;
 mod users;
 
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
 pub use exposure::{Exposure, VerifierExposure};
+pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};
 pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
 pub use users::{UserAdmin, UserError};
