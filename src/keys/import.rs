@@ -1,16 +1,13 @@
-use ::rsa::pkcs1::der::{Decode as _, Encode as _, asn1::OctetStringRef};
-use ::rsa::pkcs1::{ALGORITHM_ID, RsaPrivateKey as Pkcs1Key, UintRef};
-use ::rsa::pkcs8::PrivateKeyInfoRef;
 use rand::CryptoRng;
 use thiserror::Error;
 use x509_parser::oid_registry::{
     OID_PKCS1_RSASSAPSS, OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
     OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519,
 };
-use zeroize::Zeroizing;
 
 use super::certificate::parsed;
-use super::pem::{self, Block, PemError};
+use super::pem;
+use super::private_key_file::private_key;
 use super::{Certificate, CertificateAuthority, CertificateError, Leaf, PrivateKey, RotationPolicy, Slot, TrustAnchor};
 use crate::oauth::{IssuerUrl, NumericDate, Seconds};
 
@@ -184,56 +181,6 @@ impl From<CertificateError> for ImportError {
     }
 }
 
-/// The one private key in a PEM file.
-fn private_key(text: &str) -> Result<PrivateKey, ImportError> {
-    let blocks = pem::blocks(text).map_err(|error| match error {
-        PemError::Encrypted(_) => ImportError::Encrypted,
-        other => ImportError::KeyFile(other.to_string()),
-    })?;
-    let labels: Vec<&str> = blocks.iter().map(|block| block.label.as_str()).collect();
-    let keys: Vec<&Block> = blocks
-        .iter()
-        .filter(|block| block.label.ends_with("PRIVATE KEY"))
-        .collect();
-    let [block] = keys[..] else {
-        return Err(match keys.len() {
-            0 => ImportError::NoPrivateKey(labels.join(", ")),
-            several => ImportError::SeveralPrivateKeys(several),
-        });
-    };
-    let pkcs8 = match block.label.as_str() {
-        "ENCRYPTED PRIVATE KEY" => return Err(ImportError::Encrypted),
-        "PRIVATE KEY" => block.der.clone(),
-        "RSA PRIVATE KEY" => in_pkcs8(&block.der).ok_or(ImportError::Damaged)?,
-        _ => return Err(ImportError::NotRsa),
-    };
-    let info = PrivateKeyInfoRef::try_from(pkcs8.as_slice()).map_err(|_malformed| ImportError::Damaged)?;
-    if info.algorithm.oid != ALGORITHM_ID.oid {
-        return Err(ImportError::NotRsa);
-    }
-    let bits = modulus_bits(info.private_key.as_bytes()).ok_or(ImportError::Damaged)?;
-    if !(SMALLEST_KEY..=LARGEST_KEY).contains(&bits) {
-        return Err(ImportError::Size(bits));
-    }
-    PrivateKey::from_pkcs8(&pkcs8).map_err(|_refused| ImportError::Damaged)
-}
-
-const SMALLEST_KEY: u32 = 2_048;
-/// A larger key makes each token so slow that a few clients could occupy the server.
-const LARGEST_KEY: u32 = 4_096;
-
-fn in_pkcs8(pkcs1: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let info = PrivateKeyInfoRef::new(ALGORITHM_ID, OctetStringRef::new(pkcs1).ok()?);
-    info.to_der().ok().map(Zeroizing::new)
-}
-
-fn modulus_bits(pkcs1: &[u8]) -> Option<u32> {
-    let key = Pkcs1Key::<UintRef<'_>>::from_der(pkcs1).ok()?;
-    let modulus = key.modulus.as_bytes();
-    let length = u32::try_from(modulus.len()).ok()?;
-    Some(length * 8 - modulus.first()?.leading_zeros())
-}
-
 /// The first certificate in a PEM file and the authorities above it. Each is valid now, and signed by the next one with a hash that
 /// is not weak.
 fn chain(text: &str, now: NumericDate) -> Result<(Vec<u8>, Vec<TrustAnchor>), ImportError> {
@@ -321,4 +268,171 @@ fn tries(authority: &CertificateAuthority, now: NumericDate, rng: &mut dyn Crypt
         not_after: now + Seconds::days(1),
     };
     authority.certify(&leaf, rng).map(drop).map_err(ImportError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::super::pem::pem;
+    use super::super::policy::default_settings;
+    use super::super::testing::{self, at, private_key, record};
+    use super::*;
+
+    const DAY: i64 = 86_400;
+    /// Of the authority and of the leaf in these tests.
+    const AUTHORITY: usize = 11;
+    const LEAF: usize = 0;
+
+    fn policy() -> RotationPolicy {
+        RotationPolicy::new(default_settings()).unwrap()
+    }
+
+    fn ca() -> Vec<u8> {
+        testing::authority().certificate().der().to_vec()
+    }
+
+    /// Signs from 0 on; its certificate ends after 61 days.
+    fn leaf() -> Vec<u8> {
+        record(LEAF, 1, 0, 0).certificate
+    }
+
+    fn pems(ders: &[&[u8]]) -> String {
+        ders.iter().map(|der| pem("CERTIFICATE", der)).collect()
+    }
+
+    fn key(index: usize) -> String {
+        pem("PRIVATE KEY", private_key(index).pkcs8())
+    }
+
+    fn authority(certificates: &[&[u8]], of: usize, now: i64) -> Result<ImportedAuthority, ImportError> {
+        let mut rng = StdRng::seed_from_u64(1);
+        ImportedAuthority::read(&pems(certificates), &key(of), &policy(), at(now), &mut rng)
+    }
+
+    fn signing_key(certificates: &[&[u8]], of: usize, activates_at: i64) -> Result<ImportedKey, ImportError> {
+        ImportedKey::read(&pems(certificates), &key(of), &[], &policy(), at(activates_at), at(0))
+    }
+
+    /// The certificate with the OID of its signature turned into SHA-1 with RSA. The signature is spoilt, but the hash is looked at
+    /// first.
+    fn with_sha1(der: &[u8]) -> Vec<u8> {
+        const SHA256: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
+        let mut der = der.to_vec();
+        while let Some(position) = der.windows(9).position(|bytes| bytes == SHA256) {
+            der[position + 8] = 5;
+        }
+        der
+    }
+
+    fn other_ca() -> Vec<u8> {
+        let mut rng = StdRng::seed_from_u64(2);
+        let other = CertificateAuthority::generate(private_key(10), "other.example", at(0), &mut rng).unwrap();
+        other.certificate().der().to_vec()
+    }
+
+    #[test]
+    fn an_authority_is_read_and_certifies() {
+        let imported = authority(&[&ca()], AUTHORITY, 0).unwrap();
+        assert_eq!(imported.authority.certificate().der(), ca());
+        assert_eq!(imported.issuers, []);
+        assert!(!format!("{imported:?}").contains("pkcs8"));
+        let twice = authority(&[&ca(), &ca()], AUTHORITY, 0).unwrap();
+        assert_eq!(
+            twice.issuers.len(),
+            1,
+            "one that signed itself may stand for its issuer"
+        );
+    }
+
+    #[test]
+    fn an_authority_that_would_fail_later_is_refused_now() {
+        let life = CertificateAuthority::LIFE.get();
+        let late = life - policy().settings().period.get() * 2 - policy().hold().get();
+        assert!(authority(&[&ca()], AUTHORITY, late).is_ok());
+        for (certificates, of, now, reason) in [
+            (vec![], AUTHORITY, 0, "cannot be used"),
+            (vec![ca()], LEAF, 0, "of another key"),
+            (vec![leaf()], LEAF, 0, "may not sign others"),
+            (vec![b"nonsense".to_vec()], AUTHORITY, 0, "certificate 1 in the file"),
+            (
+                vec![ca(), leaf()],
+                AUTHORITY,
+                0,
+                "certificate 2 in the file: the certificate may not sign others",
+            ),
+            (vec![ca(), other_ca()], AUTHORITY, 0, "is not signed by the next one"),
+            (vec![ca()], AUTHORITY, -1, "valid only from"),
+            (vec![ca()], AUTHORITY, life, "expired at"),
+            (vec![ca()], AUTHORITY, late + 1, "is needed until"),
+            (
+                vec![with_sha1(&ca())],
+                AUTHORITY,
+                0,
+                "signed with sha1WithRSAEncryption",
+            ),
+        ] {
+            let certificates: Vec<&[u8]> = certificates.iter().map(Vec::as_slice).collect();
+            let refusal = authority(&certificates, of, now).map(drop).unwrap_err().to_string();
+            assert!(refusal.contains(reason), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_with_the_authorities_above_it_or_under_one_that_is_known() {
+        let imported = signing_key(&[&leaf(), &ca()], LEAF, 0).unwrap();
+        assert_eq!(imported.certificate.der(), leaf());
+        assert_eq!(imported.issuers, [TrustAnchor::parse(&ca()).unwrap()]);
+        let known = [
+            TrustAnchor::parse(&other_ca()).unwrap(),
+            TrustAnchor::parse(&ca()).unwrap(),
+        ];
+        let read = |known: &[TrustAnchor]| {
+            ImportedKey::read(&pems(&[&leaf()]), &key(LEAF), known, &policy(), at(0), at(0)).map(drop)
+        };
+        assert_eq!(read(&known), Ok(()));
+        let refusal = read(&known[..1]).unwrap_err().to_string();
+        assert!(
+            refusal.contains("keywheel signing CA") && refusal.contains("append it"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_key_that_verifiers_would_refuse_is_refused() {
+        // The leaf ends 61 days after 0, and must last for a period and the hold.
+        let latest = 61 * DAY - 30 * DAY - policy().hold().get();
+        assert!(signing_key(&[&leaf(), &ca()], LEAF, latest).is_ok());
+        let encipherment = {
+            // keyUsage digitalSignature (bit 0) turned into keyEncipherment (bit 2).
+            let mut der = leaf();
+            let usage = [0x06, 0x03, 0x55, 0x1d, 0x0f, 0x01, 0x01, 0xff, 0x04, 0x04, 0x03, 0x02];
+            let position = der.windows(12).position(|bytes| bytes == usage).unwrap();
+            der[position + 12] = 5;
+            der[position + 13] = 0x20;
+            der
+        };
+        for (certificates, of, activates_at, reason) in [
+            (vec![leaf(), ca()], 1, 0, "of another key"),
+            (vec![ca()], AUTHORITY, 0, "keys import ca"),
+            (vec![leaf()], LEAF, 0, "append it"),
+            (vec![leaf(), other_ca()], LEAF, 0, "is not signed by the next one"),
+            (vec![leaf(), ca()], LEAF, latest + 1, "or shorten signing.period"),
+            (
+                vec![with_sha1(&leaf()), ca()],
+                LEAF,
+                0,
+                "have it issued anew with SHA-256",
+            ),
+            (vec![encipherment], LEAF, 0, "digitalSignature"),
+        ] {
+            let certificates: Vec<&[u8]> = certificates.iter().map(Vec::as_slice).collect();
+            let refusal = signing_key(&certificates, of, activates_at)
+                .map(drop)
+                .unwrap_err()
+                .to_string();
+            assert!(refusal.contains(reason), "{refusal}");
+        }
+    }
 }

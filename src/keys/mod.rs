@@ -13,6 +13,7 @@ mod pem;
 mod plan;
 mod policy;
 mod private_key;
+mod private_key_file;
 mod public_key;
 mod renewal;
 mod ring;

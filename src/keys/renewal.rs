@@ -13,7 +13,7 @@ impl RotationPolicy {
                 // No successor exists yet. One is made when this key signs, or now if it does.
                 let starts = ring.starts_at(key.kid()).unwrap_or(key.record().activates_at);
                 let life = key.record().longest_token_life.max(self.settings().longest_access_ttl);
-                self.activation_after(starts, now.max(starts)) + life + HOLD_MARGIN
+                self.activation_after(key.record().activates_at, now.max(starts)) + life + HOLD_MARGIN
             })),
             KeyState::Tainted | KeyState::Retired | KeyState::Revoked => None,
         }

@@ -8,7 +8,10 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use crate::support::http::{Request, send};
+use crate::support::jwt::part;
 use crate::support::process::{Folder, Served};
+use crate::support::server::TOKEN;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The audience of the clients, that is the resource server that every program plays.
@@ -25,6 +28,44 @@ const PASSWORD: &str = "correct horse + battery & 100% \u{e9}=\u{20ac}";
 #[test]
 fn pyjwt_verifies_the_token_by_its_kid_and_cryptography_the_certificates() {
     python("pyjwt_client.py");
+}
+
+#[test]
+fn who_pins_the_authority_accepts_keys_that_it_has_never_seen_and_no_others() {
+    let folder = Folder::empty();
+    let server = folder.serve(&["--dev"]);
+    let mut description = describe(&folder, &server);
+    let text = |path: &str| send(server.address, &Request::get(path)).text().to_owned();
+    let token = || {
+        let id = description["client_id"].as_str().unwrap();
+        let secret = description["client_secret"].as_str().unwrap();
+        let request = Request::raw_form(TOKEN, "grant_type=client_credentials").basic(id, secret);
+        send(server.address, &request).json()["access_token"].clone()
+    };
+    let (ca, before) = (text("/.well-known/keywheel/ca.pem"), token());
+    let rotated = folder.json(&["keys", "rotate", "--now"]);
+    let begun = std::time::Instant::now();
+    let after = loop {
+        let token = token();
+        if part(token.as_str().unwrap(), 0)["kid"] == rotated["kid"] {
+            break token;
+        }
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(5),
+            "the keys do not turn"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let verifier = Path::new(ROOT).join("examples/pinned_verifier.py");
+    for (name, value) in [
+        ("ca", json!(ca)),
+        ("before", before),
+        ("after", after),
+        ("verifier", json!(verifier)),
+    ] {
+        description[name] = value;
+    }
+    finds_every_rule_kept(interpreter("pinned_client.py"), &folder, &description);
 }
 
 #[test]
@@ -58,13 +99,16 @@ fn oauth4webapi_accepts_every_answer_and_the_token_of_rfc_9068() {
 }
 
 fn python(program: &str) {
-    let installed = installed();
-    let mut command = Command::new(installed.join("venv/bin/python"));
+    accepts(interpreter(program));
+}
+
+fn interpreter(program: &str) -> Command {
+    let mut command = Command::new(installed().join("venv/bin/python"));
     // -B: no compiled files among the sources.
     command
         .arg("-B")
         .arg(Path::new(ROOT).join("tests/interop/python").join(program));
-    accepts(command);
+    command
 }
 
 fn node(program: &str) {
@@ -74,11 +118,15 @@ fn node(program: &str) {
 }
 
 /// Runs a client program against a new server: it must find every rule kept.
-fn accepts(mut program: Command) {
+fn accepts(program: Command) {
     let folder = Folder::empty();
     let server = folder.serve(&["--dev"]);
+    finds_every_rule_kept(program, &folder, &describe(&folder, &server));
+}
+
+fn finds_every_rule_kept(mut program: Command, folder: &Folder, server: &Value) {
     let description = folder.path().join("server.json");
-    std::fs::write(&description, describe(&folder, &server).to_string()).unwrap();
+    std::fs::write(&description, server.to_string()).unwrap();
     // A proxy of the machine has no business between two processes of one test.
     let output = program
         .arg(&description)

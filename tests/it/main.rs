@@ -1,6 +1,8 @@
 //! The integration tests, in one binary: what only shows with a database, a socket or a process.
 
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod client_auth;
 #[cfg(test)]
 #[cfg(feature = "failpoints")]
@@ -15,6 +17,8 @@ mod interop;
 mod introspection;
 #[cfg(test)]
 mod key_compromise;
+#[cfg(test)]
+mod key_import;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]

@@ -227,6 +227,19 @@ impl TestServer {
         }
     }
 
+    /// The same for one that differs from the usual one.
+    pub(crate) fn options_of(&self, options: Options) -> Options {
+        Options {
+            clock: Arc::clone(&self.clock),
+            ..options
+        }
+    }
+
+    /// All metrics, as the management listener shows them.
+    pub(crate) fn metrics(&self) -> String {
+        send(self.management, &Request::get("/metrics")).text().to_owned()
+    }
+
     pub(crate) fn remembered(&self) -> Remembered {
         self.server.remembered()
     }
@@ -296,7 +309,7 @@ impl TestServer {
         UserAdmin::new(&self.store, "test")
     }
 
-    fn with_context<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    pub(crate) fn with_context<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let mut rng = self.edge.rng();
         work(&mut Context {
             now: self.edge.now(),
