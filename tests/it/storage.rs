@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::support::on_both;
 
+mod authorities;
 mod clients;
 mod families;
 mod keys;
