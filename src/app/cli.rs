@@ -32,7 +32,10 @@ pub(super) enum Command {
     /// Look at the signing keys and turn them
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Prepare the database
+    /// The key outside of the database, under which everything in it is sealed
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
+    /// Prepare the database, and back it up
     #[command(subcommand)]
     Db(DbCommand),
     /// After the database was restored from a backup
@@ -269,6 +272,24 @@ pub(super) enum CaCommand {
     Show,
     /// Print its certificate in PEM
     Export,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MasterKeyCommand {
+    /// Change the master key while servers run: begin, give every node the new one, then finish
+    Rotate {
+        /// File of the new master key, - for standard input [default: a new one in keys_dir]
+        #[arg(long, value_name = "FILE")]
+        new: Option<PathBuf>,
+        /// The second step: from now on the new master key alone opens the database
+        #[arg(long, conflicts_with_all = ["new", "abandon"])]
+        finish: bool,
+        /// Instead of the second step: go back to the old one
+        #[arg(long, conflicts_with = "new")]
+        abandon: bool,
+    },
+    /// Show which master keys open the database
+    Status,
 }
 
 #[derive(Debug, Subcommand)]

@@ -18,6 +18,8 @@ mod key_compromise;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod master_key;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod model;

@@ -165,7 +165,7 @@ impl TestServer {
             rng: &mut rng,
             reach: Reach::Storage,
         };
-        let vault = Arc::new(Vault::open(&store, &master_key(), &mut cx)?);
+        let vault = Arc::new(Vault::open(&store, &[master_key()], &mut cx)?);
         let before = options.before.as_ref();
         let server = Server::open(
             settings,
