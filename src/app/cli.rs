@@ -38,6 +38,9 @@ pub(super) enum Command {
     /// Prepare the database, and back it up
     #[command(subcommand)]
     Db(DbCommand),
+    /// Look at a backup
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// After the database was restored from a backup
     #[command(subcommand)]
     Restore(RestoreCommand),
@@ -298,6 +301,17 @@ pub(super) enum DbCommand {
     Migrate,
     /// Show which migrations are applied
     Status,
+    /// Write a consistent copy to a new file while servers run (SQLite; PostgreSQL has pg_dump)
+    Backup { file: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BackupCommand {
+    /// Open everything in a backup with the master key, and have every key sign
+    Verify {
+        /// An SQLite file, or the URL of a PostgreSQL database into which the backup was restored
+        backup: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

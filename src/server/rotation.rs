@@ -281,6 +281,22 @@ fn open_authority(
     CertificateAuthority::from_stored(&stored.certificate, &pkcs8).map_err(|error| broken(Box::new(error)))
 }
 
+/// Opens the authority, if there is one, and makes none.
+pub(super) fn open_stored_authority(store: &Store, vault: &Vault) -> Result<Option<CertificateAuthority>, Failure> {
+    let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Failure::Broken("the certificate authority cannot be used", error)
+    };
+    let Some(stored) = store.certificate_authority()? else {
+        return Ok(None);
+    };
+    let pkcs8 = vault
+        .data_key()
+        .open(AUTHORITY_LABEL, &stored.sealed_private_key)
+        .map_err(|error| broken(Box::new(VaultError::from(error))))?;
+    let authority = CertificateAuthority::from_stored(&stored.certificate, &pkcs8);
+    authority.map(Some).map_err(|error| broken(Box::new(error)))
+}
+
 /// Associated data of the authority's sealed key, where signing keys have their `kid`.
 const AUTHORITY_LABEL: &str = "certificate authority";
 

@@ -5,6 +5,7 @@
 
 mod access_tokens;
 mod audit;
+mod backup;
 mod changes;
 mod clients;
 mod connection;

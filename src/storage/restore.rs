@@ -7,7 +7,7 @@ use super::changes::ChangeKind;
 use super::connection::{Conn, on};
 use super::error::{Error, Fault};
 use super::keys::{self, Barring};
-use super::schema::{audit_events, changes, clients, database_identity};
+use super::schema::{audit_events, changes, clients, database_identity, users};
 use super::store::{Effect, Store};
 use crate::oauth::Thumbprint;
 
@@ -70,6 +70,15 @@ impl Store {
                 change: change.unwrap_or(0),
                 event: event.unwrap_or(0),
             }))
+        })
+    }
+
+    /// How many clients and users there are.
+    pub fn census(&self) -> Result<(u64, u64), Error> {
+        self.read(|conn| {
+            let clients: i64 = on!(conn, c => clients::table.count().get_result(c))?;
+            let users: i64 = on!(conn, c => users::table.count().get_result(c))?;
+            Ok((clients.unsigned_abs(), users.unsigned_abs()))
         })
     }
 

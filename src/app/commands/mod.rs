@@ -1,6 +1,7 @@
 //! The commands, a file for each group. They work on the database directly; running servers follow within a second.
 
 mod audit;
+mod backup;
 mod client;
 mod config;
 mod db;
@@ -54,6 +55,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(command) => keys::run(&process, command, cli.output),
         Command::MasterKey(command) => master_keys::run(&process, &command, cli.output),
         Command::Db(command) => db::run(&process, &command, cli.output),
+        Command::Backup(command) => backup::run(&process, &command, cli.output),
         Command::Restore(command) => restore::run(&process, &command, cli.output),
         Command::Config(command) => config::run(&process.config, &command, cli.output),
         Command::Audit(command) => audit::run(&process, command, cli.output),

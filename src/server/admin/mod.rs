@@ -1,11 +1,13 @@
 //! What administrators do: the same functions serve the command line and, later, an API.
 
+mod backup;
 mod clients;
 mod exposure;
 mod keys;
 pub mod user_import;
 mod users;
 
+pub use backup::BackupReport;
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
 pub use exposure::{Exposure, VerifierExposure};
 pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
