@@ -7,6 +7,7 @@ mod address_block;
 pub mod admin;
 mod audit;
 mod client_auth;
+mod clock_skew;
 mod directory;
 mod edge;
 mod error;
@@ -45,6 +46,7 @@ pub use vault::{Vault, VaultError};
 
 use self::address_block::AddressBlock;
 use self::client_auth::Failures;
+use self::clock_skew::ClockSkew;
 use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::restore::Watch;
@@ -71,6 +73,8 @@ pub struct Settings {
     pub password_threads: usize,
     /// How long audit events are kept.
     pub audit_retention: Seconds,
+    /// How far this node's clock may be from the database's; `None` for however far.
+    pub clock_tolerance: Option<Seconds>,
     /// How long a cached client may be served while the database is out of reach.
     pub max_staleness: Seconds,
     /// Most clients kept in memory.
@@ -100,6 +104,7 @@ pub struct Server {
     verified: VerifiedTokens,
     latest: Latest,
     watch: Watch,
+    clock_skew: ClockSkew,
     metrics: Metrics,
     tended_at: AtomicI64,
     swept_at: AtomicI64,
@@ -117,6 +122,7 @@ impl Server {
         before: Option<&Remembered>,
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
+        let clock_tolerance = settings.clock_tolerance;
         // Before anything is loaded: what changes from here on is seen at the first tick.
         let last_change = store.latest_change()?;
         let mut uid = [0; 16];
@@ -153,12 +159,14 @@ impl Server {
             verified: VerifiedTokens::default(),
             latest: Latest::new(cx.now),
             watch,
+            clock_skew: ClockSkew::new(clock_tolerance),
             watched_at: AtomicI64::new(cx.now.epoch()),
             metrics: Metrics::new(),
             tended_at: AtomicI64::new(cx.now.epoch()),
             swept_at: AtomicI64::new(cx.now.epoch()),
         };
         server.follow_users()?;
+        server.clock_skew.look(&server.store, cx.now)?;
         Ok(server)
     }
 
@@ -190,6 +198,9 @@ impl Server {
         if self.watch.is_restored() {
             return Err("the database was restored: run keywheel restore finalize");
         }
+        if self.clock_skew.is_off() {
+            return Err("this node's clock is off from the database's");
+        }
         if self.directory.is_stale(now, READY_STALENESS) {
             return Err("the database is out of reach");
         }
@@ -217,12 +228,14 @@ impl Server {
         self.sweep(cx.now)
     }
 
-    /// Looks now and then whether the database was put back to an earlier state.
+    /// Looks now and then whether the database was put back to an earlier state, and what time it is there.
     fn watch(&self, now: NumericDate) -> Result<(), Failure> {
         let watched = NumericDate::from_epoch(self.watched_at.load(Ordering::Relaxed));
         if now.since(watched) < WATCH_EVERY && watched <= now {
             return Ok(());
         }
+        self.clock_skew.look(&self.store, now)?;
+        self.metrics.clock(self.clock_skew.ahead());
         if let Some(finalized) = self.watch.look(&self.store, self.wheel.turn(now).ring(), now)? {
             self.directory.begin_anew(finalized.change);
             self.revoked.begin_anew();
