@@ -5,6 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from process import Process, fail, free_ports, on_processors
@@ -38,7 +39,10 @@ class Postgres(Process):
         super().__enter__()
         try:
             self.wait_for(self.port)
-            self.run("pg_isready", "-q", *self.address(), "-t", "30")
+            # It listens before it is ready.
+            deadline = time.monotonic() + 30
+            while self.tried("pg_isready", "-q", *self.address()).returncode != 0 and time.monotonic() < deadline:
+                time.sleep(0.05)
         except BaseException:
             self.__exit__()
             raise
@@ -52,12 +56,15 @@ class Postgres(Process):
     def address(self):
         return ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
 
-    def run(self, program, *arguments, user=None, cwd="/"):
-        command = [self.programs / program, *arguments]
-        with on_processors(self.processors):
-            ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, **(user or {}))
+    def run(self, program, *arguments, **more):
+        ran = self.tried(program, *arguments, **more)
         if ran.returncode != 0:
             fail(f"{program} failed:\n{ran.stderr or ran.stdout}")
+
+    def tried(self, program, *arguments, user=None, cwd="/"):
+        command = [self.programs / program, *arguments]
+        with on_processors(self.processors):
+            return subprocess.run(command, cwd=cwd, capture_output=True, text=True, **(user or {}))
 
 
 def programs():

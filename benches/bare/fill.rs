@@ -96,7 +96,11 @@ impl Link {
     /// One transaction, without asking for each row whether what it refers to is there.
     fn before(&self) -> &'static [&'static str] {
         match self {
-            Link::Sqlite(_) => &["PRAGMA busy_timeout = 5000", "PRAGMA cache_size = -200000", "BEGIN IMMEDIATE"],
+            Link::Sqlite(_) => &[
+                "PRAGMA busy_timeout = 5000",
+                "PRAGMA cache_size = -200000",
+                "BEGIN IMMEDIATE",
+            ],
             Link::Postgres(..) => &["SET session_replication_role = replica", "BEGIN"],
         }
     }

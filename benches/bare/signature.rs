@@ -19,7 +19,11 @@ pub(super) fn sign() -> Outcome<()> {
     let key = KeyPair::generate(KeySize::Rsa2048)?;
     let mut signature = vec![0; key.public_modulus_len()];
     let random = SystemRandom::new();
-    answer_each(|seconds| repeat(seconds, || Ok(key.sign(&RSA_PKCS1_SHA256, &random, &SIGNED, &mut signature)?)))
+    answer_each(|seconds| {
+        repeat(seconds, || {
+            Ok(key.sign(&RSA_PKCS1_SHA256, &random, &SIGNED, &mut signature)?)
+        })
+    })
 }
 
 pub(super) fn verify() -> Outcome<()> {

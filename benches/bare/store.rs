@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use keywheel::oauth::{
-    ClaimProfile, ClientId, ClientMetadata, FamilyId, GrantType, NumericDate, Scope, SecretHash, SecretHasher, TokenType,
-    UserId, Username,
+    ClaimProfile, ClientId, ClientMetadata, FamilyId, GrantType, NumericDate, Scope, SecretHash, SecretHasher,
+    TokenType, UserId, Username,
 };
 use keywheel::storage::{
-    AuditEvent, ClientCreation, DatabaseUrl, NewClient, NewUser, Rotation, RotationOutcome, Settings, Store, UserCreation,
+    AuditEvent, ClientCreation, DatabaseUrl, NewClient, NewUser, Rotation, RotationOutcome, Settings, Store,
+    UserCreation,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -117,7 +118,11 @@ fn run(store: &Store, work: Work, families: &mut [u64], threads: usize, seconds:
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     waits.sort_unstable();
-    let at = |permille: usize| waits.get(waits.len() * permille / 1_000).map(|wait| wait.as_secs_f64() * 1e3);
+    let at = |permille: usize| {
+        waits
+            .get(waits.len() * permille / 1_000)
+            .map(|wait| wait.as_secs_f64() * 1e3)
+    };
     Ok(json!({"count": waits.len(), "seconds": seconds, "p50_ms": at(500), "p99_ms": at(990)}))
 }
 

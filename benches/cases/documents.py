@@ -1,10 +1,10 @@
 """The key set against static bytes from a bare actix-web."""
 
+import load
 from cases.case import Case
 from figures import Bar, Row, spread
 from keywheel import JWKS
 from limits import Static, mean
-import load
 
 AIM = 0.85
 

@@ -17,6 +17,8 @@ PATIENCE = 100
 HASH, ALLOWANCE = 19, 1.2
 # Connections that ask for a token, and milliseconds between an answer and the next request on each.
 ASKING, PAUSE = 20, 200
+# Logins at a time of which none is turned away.
+FEW = 8
 
 
 class Logins(Case):
@@ -42,12 +44,17 @@ class Logins(Case):
     def measure(self):
         node, seconds = self.keywheel, self.of((5, 9))
         calm = self.tokens(self.of((2, 3)))
-        flood = Running(
-            node.port, TOKEN, seconds + 2, [self.file], "turns.lua", [f"Authorization: {node.application}"], USERS, refusals=True
-        )
+        few = self.logins(self.of((2, 3)), FEW).result()
+        flood = self.logins(seconds + 2, USERS)
         time.sleep(1)
         flooded = self.tokens(seconds)
-        return {"calm": calm, "flooded": flooded, "flood": flood.result(), "memory": node.server.memory()["VmHWM"]}
+        memory = node.server.memory()["VmHWM"]
+        return {"calm": calm, "few": few, "flooded": flooded, "flood": flood.result(), "memory": memory}
+
+    def logins(self, seconds, connections):
+        node = self.keywheel
+        headers = [f"Authorization: {node.application}"]
+        return Running(node.port, TOKEN, seconds, [self.file], "turns.lua", headers, connections, refusals=connections > FEW)
 
     def tokens(self, seconds):
         node = self.keywheel
@@ -77,7 +84,8 @@ class Logins(Case):
             Row("… the same token without the flood, p99", milliseconds(self.each(lambda one: one["calm"]["p99_ms"]))),
             Row("… in the flood, p50", milliseconds(self.each(lambda one: one["flooded"]["p50_ms"]))),
             Row("… such tokens per second", spread(self.each(lambda one: one["flooded"]["rate"]))),
-            Row("Logins per second in the flood", spread(answered)),
+            Row(f"Logins per second, {FEW} at a time", spread(self.each(lambda one: one["few"]["rate"]))),
+            Row("… in the flood", spread(answered)),
             Row("… turned away per second", spread(refused)),
         ]
 

@@ -69,8 +69,8 @@ class RefreshOnPostgres(Refresh):
         self.prepare_on(stack, lambda number: server.database(f"keywheel{number}"), server.database("bare"))
 
     def bars(self):
-        limit = lambda one: min(one["statements"]["rate"], one["sign"]["rate"])
-        return [Bar("refresh on PostgreSQL ÷ bare", self.ratios(limit), POSTGRES_AIM)]
+        values = self.ratios(lambda one: min(one["statements"]["rate"], one["sign"]["rate"]))
+        return [Bar("refresh on PostgreSQL ÷ bare", values, POSTGRES_AIM)]
 
     def aims(self):
         return [bar.row("**Refreshes on PostgreSQL ÷ the lower of bare statements and bare signatures**") for bar in self.bars()]
@@ -93,8 +93,8 @@ class RefreshOnSqlite(Refresh):
         self.prepare_on(stack, lambda number: "sqlite://keywheel.db", "sqlite://bare.db")
 
     def bars(self):
-        limit = lambda one: min(SQLITE_AIM * one["single"]["rate"], one["sign"]["rate"])
-        return [Bar("refresh on SQLite ÷ bare", self.ratios(limit), 1.0)]
+        values = self.ratios(lambda one: min(SQLITE_AIM * one["single"]["rate"], one["sign"]["rate"]))
+        return [Bar("refresh on SQLite ÷ bare", values, 1.0)]
 
     def aims(self):
         what = f"**Refreshes on SQLite ÷ the lower of {SQLITE_AIM} × a single writer and bare signatures**"
