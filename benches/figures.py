@@ -33,6 +33,12 @@ def ratio(values):
     return spread(values, ".3f")
 
 
+def share(measured):
+    """How much of the time something that never waits ran: well below one, others were busy, and what is said by rate is not
+    worth much, because a server of many threads gets more of a contended processor than a signer of one."""
+    return ratio([one["rate"] / one["per_cpu"] for one in measured])
+
+
 def milliseconds(values):
     return spread(values, ".2f", " ms")
 

@@ -21,6 +21,9 @@ pub(super) struct Holders {
 
 /// Families in one statement.
 const AT_ONCE: usize = 500;
+/// From so many on, PostgreSQL is told how many there are. Of a table that it knows to be tiny it would go on reading all,
+/// however much it grows meanwhile.
+const MANY: usize = 10_000;
 
 /// Adds the families with the numbers from 0 on.
 pub(super) fn fill(url: &str, parsed: &DatabaseUrl, holders: &Holders, number: usize) -> Outcome<()> {
@@ -33,9 +36,12 @@ pub(super) fn fill(url: &str, parsed: &DatabaseUrl, holders: &Holders, number: u
         let sql = rows(some, holders, link.hexadecimal())?;
         link.run(&sql)?;
     }
-    // One by one: PostgreSQL takes several in one message for one transaction.
-    for sql in link.after() {
-        link.run(sql)?;
+    link.run("COMMIT")?;
+    if number >= MANY {
+        // One by one: PostgreSQL takes several in one message for one transaction.
+        for sql in link.after() {
+            link.run(sql)?;
+        }
     }
     Ok(())
 }
@@ -108,8 +114,8 @@ impl Link {
     /// PostgreSQL would count the rows by itself after a minute, in the middle of a measurement.
     fn after(&self) -> &'static [&'static str] {
         match self {
-            Link::Sqlite(_) => &["COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)"],
-            Link::Postgres(..) => &["COMMIT", "VACUUM ANALYZE", "CHECKPOINT"],
+            Link::Sqlite(_) => &["PRAGMA wal_checkpoint(TRUNCATE)"],
+            Link::Postgres(..) => &["VACUUM ANALYZE", "CHECKPOINT"],
         }
     }
 

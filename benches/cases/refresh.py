@@ -3,7 +3,7 @@
 from statistics import median
 
 from cases.case import Case
-from figures import Bar, Row, ratio, spread
+from figures import Bar, Row, ratio, share, spread
 from keywheel import TOKEN
 from limits import Bare, mean
 from load import CONNECTIONS
@@ -56,8 +56,14 @@ class Refresh(Case):
             Row(f"Refreshes per second on {self.database}", spread([load["rate"] for load in loads])),
             Row("… their latency at that rate, p50; p99", f"{p50:.1f} ms; {p99:.1f} ms"),
             Row("… per second of the server's processor", spread([load["per_cpu"] for load in loads])),
+            Row("… ÷ bare signatures, by processor time", ratio(self.each(by_processor))),
             Row("… bare signatures per second in the same rounds", spread(self.each(lambda one: one["sign"]["rate"]))),
+            Row("… part of its processor that the signer got", share(self.each(lambda one: one["sign"]))),
         ]
+
+
+def by_processor(one):
+    return one["refreshes"][0]["per_cpu"] / one["sign"]["per_cpu"]
 
 
 class RefreshOnPostgres(Refresh):

@@ -4,7 +4,7 @@ import time
 from statistics import median
 
 from cases.case import Case
-from figures import Bar, Row, at_least, at_most, ratio, spread, verdict
+from figures import Bar, Row, at_least, at_most, ratio, share, spread, verdict
 from keywheel import TOKEN
 from limits import Bare, mean
 
@@ -67,6 +67,7 @@ class Tokens(Case):
             Row("Tokens per second", spread(self.each(lambda one: one["tokens"][0]["rate"]))),
             Row("Latency of a token at that rate, p50; p99", f"{p50:.1f} ms; {p99:.1f} ms"),
             Row("Per processor second: bare signatures", spread(self.each(lambda one: one["sign"]["per_cpu"]))),
+            Row("… part of its processor that the signer got", share(self.each(lambda one: one["sign"]))),
             Row("… tokens", spread(self.each(lambda one: one["tokens"][0]["per_cpu"]))),
             *self.against("Tokens", "tokens"),
         ]
