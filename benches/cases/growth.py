@@ -16,7 +16,7 @@ PATIENCE = 2
 class Growth(Case):
     """One thread after the other thing: what is measured is the database, not how it shares itself out."""
 
-    rounds = (4, 10)
+    rounds = (4, 6)
 
     def prepare(self, stack):
         stage, self.families = self.stage, self.of(FAMILIES)

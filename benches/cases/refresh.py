@@ -18,7 +18,7 @@ POOL = 8
 
 
 class Refresh(Case):
-    rounds = (4, 12)
+    rounds = (4, 10)
 
     def prepare_on(self, stack, databases, bare):
         """A database for each server, and one for the statements alone."""
