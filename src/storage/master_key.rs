@@ -83,7 +83,7 @@ fn coming(conn: &mut Conn) -> Result<Option<StoredDataKey>, Fault> {
     let row: Option<(String, Vec<u8>, i64)> = on!(conn, c => coming_data_key::table
         .find(ONLY)
         .select((coming_data_key::master_key_id, coming_data_key::wrapped, coming_data_key::created_at))
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(row.map(|(master_key_id, wrapped, created_at)| StoredDataKey {
         master_key_id,

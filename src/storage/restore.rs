@@ -62,7 +62,7 @@ impl Store {
             let row: Option<(String, i64, Option<i64>, Option<i64>)> = on!(conn, c => database_identity::table
                 .find(ONLY)
                 .select((database_identity::uid, database_identity::finalized, change, event))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             Ok(row.map(|(uid, finalized, change, event)| Position {
                 uid,
