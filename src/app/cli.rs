@@ -33,9 +33,15 @@ pub(super) enum Command {
     /// Look at the signing keys and turn them
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Prepare the database
+    /// The key outside of the database, under which everything in it is sealed
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
+    /// Prepare the database, and back it up
     #[command(subcommand)]
     Db(DbCommand),
+    /// Look at a backup
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// After the database was restored from a backup
     #[command(subcommand)]
     Restore(RestoreCommand),
@@ -319,11 +325,40 @@ pub(super) enum CaCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum MasterKeyCommand {
+    /// Change the master key while servers run: begin, give every node the new one, then finish
+    Rotate {
+        /// File of the new master key, - for standard input [default: a new one in keys_dir]
+        #[arg(long, value_name = "FILE")]
+        new: Option<PathBuf>,
+        /// The second step: from now on the new master key alone opens the database
+        #[arg(long, conflicts_with_all = ["new", "abandon"])]
+        finish: bool,
+        /// Instead of the second step: go back to the old one
+        #[arg(long, conflicts_with = "new")]
+        abandon: bool,
+    },
+    /// Show which master keys open the database
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum DbCommand {
     /// Bring the database's tables up to date
     Migrate,
     /// Show which migrations are applied
     Status,
+    /// Write a consistent copy to a new file while servers run (SQLite; PostgreSQL has pg_dump)
+    Backup { file: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BackupCommand {
+    /// Open everything in a backup with the master key, and have every key sign
+    Verify {
+        /// An SQLite file, or the URL of a PostgreSQL database into which the backup was restored
+        backup: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,17 +17,22 @@ const FILE: &str = "master.key";
 /// Longest file that can be a master key.
 const MAX_FILE: u64 = 1_024;
 
-/// The master key from wherever the configuration says: the setting, a file, the credential that systemd passed, or
-/// `keys_dir/master.key`. When there is none and the database is empty, a new one is made in `keys_dir`; when the database
-/// already holds keys, a new one could open nothing, so its absence is an error.
+/// Where a key waits that is to become the master key, and where the one before it stays until the change is finished.
+const NEXT: &str = "master.key.next";
+const OLD: &str = "master.key.old";
+
+/// The master keys that may open the database, from wherever the configuration says: the setting, a file, the credential that
+/// systemd passed, or `keys_dir`, where during a change there are several. When there is none and the database is empty, a new
+/// one is made in `keys_dir`; when the database already holds keys, a new one could open nothing, so its absence is an error.
 pub(super) fn load_or_create(
     config: &Config,
     credentials_directory: Option<&Path>,
     store: &Store,
     cx: &mut Context<'_>,
-) -> anyhow::Result<MasterKey> {
-    if let Some(key) = load(config, credentials_directory)? {
-        return Ok(key);
+) -> anyhow::Result<Vec<MasterKey>> {
+    let keys = load(config, credentials_directory)?;
+    if !keys.is_empty() {
+        return Ok(keys);
     }
     let path = config.keys_dir.join(FILE);
     if let Some(stored) = store.data_key()? {
@@ -38,30 +43,79 @@ pub(super) fn load_or_create(
             path.display()
         );
     }
-    create(&path, cx)
+    Ok(vec![create(&path, cx)?])
 }
 
-/// The master key that exists, if one does.
-pub(super) fn load(config: &Config, credentials_directory: Option<&Path>) -> anyhow::Result<Option<MasterKey>> {
+/// The master keys that exist.
+pub(super) fn load(config: &Config, credentials_directory: Option<&Path>) -> anyhow::Result<Vec<MasterKey>> {
     if let Some(text) = &config.master_key {
-        return Ok(Some(
-            MasterKey::parse(text.expose_secret()).context("the setting master_key is no master key")?,
-        ));
+        let key = MasterKey::parse(text.expose_secret()).context("the setting master_key is no master key")?;
+        return Ok(vec![key]);
     }
     if let Some(path) = &config.master_key_file {
-        return Ok(Some(read(path)?));
+        return Ok(vec![read(path)?]);
     }
     let credential = credentials_directory.map(|directory| directory.join("keywheel-master-key"));
-    for path in credential.into_iter().chain([config.keys_dir.join(FILE)]) {
-        if path.symlink_metadata().is_ok() {
-            return Ok(Some(read(&path)?));
-        }
+    if let Some(path) = credential.filter(|path| path.symlink_metadata().is_ok()) {
+        return Ok(vec![read(&path)?]);
     }
-    Ok(None)
+    let files = [FILE, NEXT, OLD].map(|file| config.keys_dir.join(file));
+    let existing = files.iter().filter(|path| path.symlink_metadata().is_ok());
+    existing.map(|path| read(path)).collect()
+}
+
+/// Whether the master key is the file in `keys_dir`, which a change of it may replace.
+pub(super) fn is_in_keys_dir(config: &Config, credentials_directory: Option<&Path>) -> bool {
+    let credential = credentials_directory.map(|directory| directory.join("keywheel-master-key"));
+    config.master_key.is_none()
+        && config.master_key_file.is_none()
+        && credential.is_none_or(|path| path.symlink_metadata().is_err())
+}
+
+/// The key that is to become the master key: the one that waits since an interrupted change, or a new one.
+pub(super) fn next(keys_dir: &Path, cx: &mut Context<'_>) -> anyhow::Result<MasterKey> {
+    create(&keys_dir.join(NEXT), cx)
+}
+
+/// Puts the key that waits in the place of the master key, and keeps that one beside it. Done before, it does nothing.
+pub(super) fn put_next_in_place(keys_dir: &Path) -> anyhow::Result<()> {
+    let [file, next, old] = [FILE, NEXT, OLD].map(|file| keys_dir.join(file));
+    if next.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    // There is a master.key at every moment, and the old one is nowhere lost.
+    if old.symlink_metadata().is_err() {
+        std::fs::hard_link(&file, &old).with_context(|| format!("{} cannot be kept", file.display()))?;
+    }
+    std::fs::rename(&next, &file).with_context(|| format!("{} cannot be replaced", file.display()))?;
+    Ok(File::open(keys_dir)?.sync_all()?)
+}
+
+/// Removes the key of before, once it opens nothing any more.
+pub(super) fn remove_old(keys_dir: &Path) -> anyhow::Result<()> {
+    remove(&keys_dir.join(OLD))
+}
+
+/// Puts the key of before back in its place.
+pub(super) fn put_old_back(keys_dir: &Path) -> anyhow::Result<()> {
+    let [file, next, old] = [FILE, NEXT, OLD].map(|file| keys_dir.join(file));
+    if old.symlink_metadata().is_ok() {
+        std::fs::rename(&old, &file).with_context(|| format!("{} cannot be put back", file.display()))?;
+    }
+    remove(&next)
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be removed", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a key file that nobody else can read: a regular file, no link, owned by this user or root, mode 0600 or stricter.
-fn read(path: &Path) -> anyhow::Result<MasterKey> {
+pub(super) fn read(path: &Path) -> anyhow::Result<MasterKey> {
     let shown = path.display();
     let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let file = OpenOptions::new()

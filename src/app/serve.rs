@@ -12,6 +12,7 @@ use super::journal::Journal;
 use super::ticker::Ticker;
 use super::{demo, output};
 use crate::http;
+use crate::keys::CLOCK_SKEW;
 use crate::server::{Server, Settings, WheelSettings};
 
 /// `keywheel serve`: everything that can fail fails before the port opens.
@@ -39,6 +40,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         refresh_absolute_ttl: config.refresh_absolute_ttl,
         password_grant: config.password_grant,
         audit_retention: config.audit_retention,
+        clock_tolerance: Some(CLOCK_SKEW),
         password_threads: config.workers,
         max_staleness: config.max_staleness,
         cached_clients: config.cached_clients,

@@ -38,15 +38,22 @@ impl Authority {
 
     /// The present authority and the certificates of the others, as they are in the database.
     pub(super) fn load(store: &Store, vault: &Vault) -> Result<Self, Failure> {
-        let stored = present(store)?;
+        Self::find(store, vault)?.ok_or(VANISHED)
+    }
+
+    /// The same where there may be none yet.
+    pub(super) fn find(store: &Store, vault: &Vault) -> Result<Option<Self>, Failure> {
+        let Some(stored) = store.certificate_authority()? else {
+            return Ok(None);
+        };
         let certifying = Arc::new(opened(&stored, vault)?);
         let anchors = Arc::new(anchors(store, &stored)?);
-        Ok(Authority { certifying, anchors })
+        Ok(Some(Authority { certifying, anchors }))
     }
 
     /// What became of `before`. The private key is opened again only when it is another one.
     pub(super) fn follow(before: Arc<Self>, store: &Store, vault: &Vault) -> Result<Arc<Self>, Failure> {
-        let stored = present(store)?;
+        let stored = store.certificate_authority()?.ok_or(VANISHED)?;
         let unchanged = stored.certificate == before.certifying.certificate().der();
         let anchors = anchors(store, &stored)?;
         if unchanged && anchors == *before.anchors {
@@ -113,11 +120,6 @@ pub(super) fn sealed(
     })
 }
 
-fn present(store: &Store) -> Result<StoredAuthority, Failure> {
-    let stored = store.certificate_authority()?;
-    stored.ok_or(Failure::Unavailable("the certificate authority vanished", None))
-}
-
 fn opened(stored: &StoredAuthority, vault: &Vault) -> Result<CertificateAuthority, Failure> {
     let pkcs8 = vault.data_key().open(LABEL, &stored.sealed_private_key);
     let pkcs8 = pkcs8.map_err(|error| broken(VaultError::from(error)))?;
@@ -136,6 +138,9 @@ fn anchors(store: &Store, present: &StoredAuthority) -> Result<TrustAnchors, Fai
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::Broken("the certificate authority cannot be used", Box::new(error))
 }
+
+/// Nobody deletes an authority: it is only replaced.
+const VANISHED: Failure = Failure::Unavailable("the certificate authority vanished", None);
 
 /// Associated data of the authority's sealed key, where signing keys have their `kid`.
 const LABEL: &str = "certificate authority";

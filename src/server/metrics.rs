@@ -25,6 +25,7 @@ pub struct Metrics {
     expired_rows: Gauge,
     oldest_expired: Gauge,
     swept_rows: Counter,
+    clock_ahead: Gauge,
     key_age: Family<KeyLabels, Gauge>,
     key_activation: Family<KeyLabels, Gauge>,
     key_expiry: Family<KeyLabels, Gauge>,
@@ -151,6 +152,13 @@ impl Metrics {
         );
         let swept_rows = Counter::default();
         registry.register("swept_rows", "Expired rows deleted by this node", swept_rows.clone());
+        let clock_ahead = Gauge::default();
+        registry.register_with_unit(
+            "clock_ahead_of_database",
+            "How far this node's clock is ahead of the database's, and behind when negative",
+            Unit::Seconds,
+            clock_ahead.clone(),
+        );
         let key_age = Family::default();
         registry.register_with_unit(
             "signing_key_age",
@@ -195,6 +203,7 @@ impl Metrics {
             expired_rows,
             oldest_expired,
             swept_rows,
+            clock_ahead,
             key_age,
             key_activation,
             key_expiry,
@@ -224,6 +233,10 @@ impl Metrics {
 
     pub(super) fn signed(&self) {
         self.signatures.inc();
+    }
+
+    pub(super) fn clock(&self, ahead: i64) {
+        self.clock_ahead.set(ahead);
     }
 
     pub(super) fn swept(&self, swept: &Swept, now: NumericDate) {

@@ -8,6 +8,7 @@ pub mod admin;
 mod audit;
 mod authority;
 mod client_auth;
+mod clock_skew;
 mod directory;
 mod edge;
 mod error;
@@ -47,6 +48,7 @@ pub use vault::{Vault, VaultError};
 
 use self::address_block::AddressBlock;
 use self::client_auth::Failures;
+use self::clock_skew::ClockSkew;
 use self::expiry::Expiries;
 use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
@@ -74,6 +76,8 @@ pub struct Settings {
     pub password_threads: usize,
     /// How long audit events are kept.
     pub audit_retention: Seconds,
+    /// How far this node's clock may be from the database's; `None` for however far.
+    pub clock_tolerance: Option<Seconds>,
     /// How long a cached client may be served while the database is out of reach.
     pub max_staleness: Seconds,
     /// Most clients kept in memory.
@@ -104,6 +108,7 @@ pub struct Server {
     latest: Latest,
     watch: Watch,
     expiries: Expiries,
+    clock_skew: ClockSkew,
     metrics: Metrics,
     tended_at: AtomicI64,
     swept_at: AtomicI64,
@@ -121,6 +126,7 @@ impl Server {
         before: Option<&Remembered>,
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
+        let clock_tolerance = settings.clock_tolerance;
         // Before anything is loaded: what changes from here on is seen at the first tick.
         let last_change = store.latest_change()?;
         let mut uid = [0; 16];
@@ -158,12 +164,14 @@ impl Server {
             latest: Latest::new(cx.now),
             watch,
             expiries: Expiries::default(),
+            clock_skew: ClockSkew::new(clock_tolerance),
             watched_at: AtomicI64::new(cx.now.epoch()),
             metrics: Metrics::new(),
             tended_at: AtomicI64::new(cx.now.epoch()),
             swept_at: AtomicI64::new(cx.now.epoch()),
         };
         server.follow_users()?;
+        server.clock_skew.look(&server.store, cx.now)?;
         Ok(server)
     }
 
@@ -195,6 +203,9 @@ impl Server {
         if self.watch.is_restored() {
             return Err("the database was restored: run keywheel restore finalize");
         }
+        if self.clock_skew.is_off() {
+            return Err("this node's clock is off from the database's");
+        }
         if self.directory.is_stale(now, READY_STALENESS) {
             return Err("the database is out of reach");
         }
@@ -224,12 +235,14 @@ impl Server {
         self.sweep(cx.now)
     }
 
-    /// Looks now and then whether the database was put back to an earlier state.
+    /// Looks now and then whether the database was put back to an earlier state, and what time it is there.
     fn watch(&self, now: NumericDate) -> Result<(), Failure> {
         let watched = NumericDate::from_epoch(self.watched_at.load(Ordering::Relaxed));
         if now.since(watched) < WATCH_EVERY && watched <= now {
             return Ok(());
         }
+        self.clock_skew.look(&self.store, now)?;
+        self.metrics.clock(self.clock_skew.ahead());
         if let Some(finalized) = self.watch.look(&self.store, self.wheel.turn(now).ring(), now)? {
             self.directory.begin_anew(finalized.change);
             self.revoked.begin_anew();

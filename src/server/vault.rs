@@ -18,21 +18,30 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Opens the database's data key with the master key, making one when the database is empty. Of several nodes that do this
-    /// at once, the first one's key counts.
-    pub fn open(store: &Store, master_key: &MasterKey, cx: &mut Context<'_>) -> Result<Self, VaultError> {
+    /// Opens the database's data key with the first of the master keys that fits, making one when the database is empty. Of
+    /// several nodes that do this at once, the first one's key counts.
+    pub fn open(store: &Store, master_keys: &[MasterKey], cx: &mut Context<'_>) -> Result<Self, VaultError> {
+        let first = master_keys.first().ok_or(VaultError::NoMasterKey)?;
         let stored = match store.data_key()? {
             Some(stored) => stored,
-            None => Self::create(store, master_key, cx)?,
+            None => Self::create(store, first, cx)?,
         };
-        let expected = master_key.id().to_string();
-        if stored.master_key_id != expected {
+        // While the master key changes, either opens.
+        let coming = store.coming_data_key()?;
+        let fitting = [Some(&stored), coming.as_ref()]
+            .into_iter()
+            .flatten()
+            .find_map(|stored| {
+                let fits = |key: &&MasterKey| key.id().as_str() == stored.master_key_id;
+                master_keys.iter().find(fits).map(|key| (key, stored))
+            });
+        let Some((master_key, wrapped)) = fitting else {
             return Err(VaultError::WrongMasterKey {
                 sealed_under: stored.master_key_id,
-                given: expected,
+                given: first.id().to_string(),
             });
-        }
-        let data_key = DataKey::from_wrapped(master_key, &stored.wrapped)?;
+        };
+        let data_key = DataKey::from_wrapped(master_key, &wrapped.wrapped)?;
         let hasher = SecretHasher::new(&*data_key.derive("client secrets")?);
         let refresh_key = RefreshKey::new(&*data_key.derive("refresh tokens")?);
         let refresh_hasher = SecretHasher::new(&*data_key.derive("refresh token hashes")?);
@@ -97,6 +106,9 @@ pub enum VaultError {
         /// Identifier of the master key that was given.
         given: String,
     },
+    /// No master key was given.
+    #[error("no master key was given")]
+    NoMasterKey,
     /// The right master key, and yet the data key cannot be read.
     #[error("the data key in the database is damaged ({0}): restore the table data_keys from a backup")]
     Damaged(#[from] SealError),

@@ -126,7 +126,7 @@ impl Store {
                     owner.field(users::username),
                     owner.field(users::epoch),
                 ))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             Ok(match row {
                 Some((revoked, stands, username, epoch)) => AccessTokenState {

@@ -77,7 +77,7 @@ impl Store {
     /// delete the same ones. The newest stays, so that the number of the newest never falls.
     pub fn prune_audit_events(&self, before: NumericDate, limit: u32) -> Result<usize, Error> {
         let old: Vec<i64> = self.read(|conn| {
-            let newest: Option<i64> = on!(conn, c => audit_events::table.select(max(audit_events::id)).first(c))?;
+            let newest: Option<i64> = on!(conn, c => audit_events::table.select(max(audit_events::id)).get_result(c))?;
             Ok(on!(conn, c => audit_events::table
                 .filter(audit_events::at.lt(before.epoch()))
                 .filter(audit_events::id.lt(newest.unwrap_or(0)))
@@ -150,6 +150,11 @@ pub(super) fn insert(conn: &mut Conn, events: &[AuditEvent]) -> Result<(), Fault
         return Ok(());
     }
     let rows: Vec<Row> = events.iter().map(Row::from).collect();
+    // One row is inserted by a statement that is prepared once; how many there may be stands in the text of the other.
+    if let [row] = rows.as_slice() {
+        on!(conn, c => diesel::insert_into(audit_events::table).values(row).execute(c))?;
+        return Ok(());
+    }
     on!(conn, c => diesel::insert_into(audit_events::table).values(&rows).execute(c))?;
     Ok(())
 }

@@ -36,7 +36,7 @@ impl Store {
             let before: Option<Vec<u8>> = on!(conn, c => certificate_authorities::table
                 .find(ONLY)
                 .select(certificate_authorities::certificate)
-                .first(c)
+                .get_result(c)
                 .optional())?;
             let kept: Vec<Vec<u8>> = before.into_iter().chain(issuers).collect();
             keep(conn, &kept, at)?;
@@ -73,7 +73,7 @@ impl Store {
             let newest: Option<i64> = on!(conn, c => signing_keys::table
                 .filter(signing_keys::alg.eq(&row.alg))
                 .select(diesel::dsl::max(signing_keys::slot))
-                .first(c))?;
+                .get_result(c))?;
             row.slot = newest.unwrap_or(0) + 1;
             row.longest_token_life = row.longest_token_life.max(clients::longest_access_ttl(conn)?.get());
             keep(conn, &issuers, event.at)?;

@@ -72,7 +72,7 @@ impl Store {
     /// The number of the newest change, zero when there never was one.
     pub fn latest_change(&self) -> Result<i64, Error> {
         self.read(|conn| {
-            let latest: Option<i64> = on!(conn, c => changes::table.select(max(changes::id)).first(c))?;
+            let latest: Option<i64> = on!(conn, c => changes::table.select(max(changes::id)).get_result(c))?;
             Ok(latest.unwrap_or(0))
         })
     }

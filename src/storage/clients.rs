@@ -220,7 +220,7 @@ pub(super) fn row_of(conn: &mut Conn, id: &str) -> Result<Option<i64>, Fault> {
     Ok(on!(conn, c => clients::table
         .filter(clients::client_id.eq(id))
         .select(clients::id)
-        .first(c)
+        .get_result(c)
         .optional())?)
 }
 
@@ -228,7 +228,7 @@ pub(super) fn row_of(conn: &mut Conn, id: &str) -> Result<Option<i64>, Fault> {
 pub(super) fn longest_access_ttl(conn: &mut Conn) -> Result<Seconds, Fault> {
     let longest: Option<i64> = on!(conn, c => clients::table
         .select(diesel::dsl::max(clients::access_ttl))
-        .first(c))?;
+        .get_result(c))?;
     Ok(Seconds::new(longest.unwrap_or(0)))
 }
 

@@ -125,7 +125,8 @@ impl r2d2::ManageConnection for Connections {
 
     fn has_broken(&self, conn: &mut Conn) -> bool {
         match conn {
-            Conn::Postgres(link) => link.in_transaction || link.is_lost(),
+            // Whether the server hung up is asked before the next use.
+            Conn::Postgres(link) => link.in_transaction || link.is_over(),
             Conn::Sqlite(_) => std::thread::panicking(),
         }
     }

@@ -314,8 +314,8 @@ pub(super) fn are_many(conn: &mut Conn, holder: Holder) -> Result<bool, Fault> {
         .limit(1)
         .offset(DELETED_WITH_HOLDER);
     let found: Option<i64> = on!(conn, c => match holder {
-        Holder::Client(row) => beyond.filter(token_families::client.eq(row)).first(c),
-        Holder::User(row) => beyond.filter(token_families::owner.eq(row)).first(c),
+        Holder::Client(row) => beyond.filter(token_families::client.eq(row)).get_result(c),
+        Holder::User(row) => beyond.filter(token_families::owner.eq(row)).get_result(c),
     }
     .optional())?;
     Ok(found.is_some())

@@ -107,7 +107,7 @@ impl Store {
             let row: Option<(String, Vec<u8>, i64)> = on!(conn, c => data_keys::table
                 .filter(data_keys::id.eq(ONLY))
                 .select((data_keys::master_key_id, data_keys::wrapped, data_keys::created_at))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             Ok(row.map(|(master_key_id, wrapped, created_at)| StoredDataKey {
                 master_key_id,
@@ -144,7 +144,7 @@ impl Store {
                     certificate_authorities::sealed_private_key,
                     certificate_authorities::created_at,
                 ))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             Ok(
                 row.map(|(certificate, sealed_private_key, created_at)| StoredAuthority {
@@ -274,7 +274,7 @@ pub(super) fn bar(conn: &mut Conn, kid: &str, how: Barring, at: i64) -> Result<B
     let row: Option<(Option<i64>, Option<i64>)> = on!(conn, c => signing_keys::table
         .find(kid)
         .select((signing_keys::tainted_at, signing_keys::revoked_at))
-        .first(c)
+        .get_result(c)
         .optional())?;
     let (tainted_at, revoked_at) = match (row, how) {
         (None, _) => return Ok(Barred::Unknown),

@@ -151,6 +151,11 @@ impl Connector {
 }
 
 impl Link {
+    /// Whether the connection is known to have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.driver.is_finished()
+    }
+
     /// Whether the connection has ended, as far as one can know without asking the server.
     pub(super) fn is_lost(&self) -> bool {
         // The driver must run to see that the server hung up: once to be woken by the socket, once to read from it.

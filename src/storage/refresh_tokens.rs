@@ -3,6 +3,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
 use super::audit::{self, AuditEvent};
 use super::connection::{Conn, on};
@@ -102,7 +103,7 @@ impl Store {
     /// The token with that hash, its family, how client and user stand, and whether its successor was used, in one statement.
     pub fn refresh_token(&self, hash: &SecretHash) -> Result<Option<RefreshTokenRecord>, Error> {
         self.read(|conn| {
-            let found: Option<Found> = on!(conn, c => by_hash!(hash.as_bytes()).first(c).optional())?;
+            let found: Option<Found> = on!(conn, c => by_hash!(hash.as_bytes()).get_result(c).optional())?;
             found.map(into_record).transpose()
         })
     }
@@ -157,16 +158,14 @@ fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: AuditEvent) -> R
             refresh_tokens::generation,
             refresh_tokens::rotated_at,
         ))
-        .first(c)
+        .get_result(c)
         .optional())?;
     let (family, family_expires_at, generation) = match usable {
         Some((family, expires_at, generation, None)) => (family, expires_at, generation),
         Some((_, _, _, Some(_))) => return Ok(RotationOutcome::Replayed),
         None => return Ok(RotationOutcome::Ended),
     };
-    on!(conn, c => diesel::update(refresh_tokens::table.find(hash))
-        .set(refresh_tokens::rotated_at.eq(at))
-        .execute(c))?;
+    mark(conn, hash, at)?;
     failpoint!("rotation.marked");
     let successor = NewRow {
         hash: rotation.successor_hash.as_bytes().to_vec(),
@@ -243,6 +242,37 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for RotateStatement<Q> {
     }
 }
 
+/// Marks a token as used, on SQLite. diesel prepares its own updates anew each time.
+#[derive(QueryId)]
+struct MarkStatement {
+    hash: Vec<u8>,
+    at: i64,
+}
+
+impl Query for MarkStatement {
+    type SqlType = ();
+}
+
+impl<C> RunQueryDsl<C> for MarkStatement {}
+
+impl QueryFragment<Sqlite> for MarkStatement {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("UPDATE refresh_tokens SET rotated_at = ");
+        out.push_bind_param::<BigInt, _>(&self.at)?;
+        out.push_sql(" WHERE hash = ");
+        out.push_bind_param::<Binary, _>(&self.hash)?;
+        Ok(())
+    }
+}
+
+fn mark(conn: &mut Conn, hash: &[u8], at: i64) -> QueryResult<()> {
+    if let Conn::Sqlite(connection) = conn {
+        let hash = hash.to_vec();
+        MarkStatement { hash, at }.execute(&mut **connection)?;
+    }
+    Ok(())
+}
+
 /// Stores a token in the transaction under way.
 pub(super) fn insert(conn: &mut Conn, token: &NewRow) -> Result<(), Fault> {
     on!(conn, c => diesel::insert_into(refresh_tokens::table).values(token).execute(c))?;
@@ -289,7 +319,6 @@ fn into_record((token, family, client, user, successor): Found) -> Result<Refres
 #[cfg(test)]
 mod tests {
     use diesel::debug_query;
-    use diesel::sqlite::Sqlite;
 
     use super::super::store::Settings;
     use super::super::url::DatabaseUrl;
@@ -352,5 +381,10 @@ mod tests {
             },
         };
         assert!(is_cached(&rotation));
+        let mark = MarkStatement {
+            hash: hash.to_vec(),
+            at: 1,
+        };
+        assert!(MarkStatement::query_id().is_some() && mark.is_safe_to_cache_prepared(&Sqlite).unwrap());
     }
 }

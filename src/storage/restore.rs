@@ -7,7 +7,7 @@ use super::changes::ChangeKind;
 use super::connection::{Conn, on};
 use super::error::{Error, Fault};
 use super::keys::{self, Barring};
-use super::schema::{audit_events, changes, clients, database_identity};
+use super::schema::{audit_events, changes, clients, database_identity, users};
 use super::store::{Effect, Store};
 use crate::oauth::Thumbprint;
 
@@ -62,7 +62,7 @@ impl Store {
             let row: Option<(String, i64, Option<i64>, Option<i64>)> = on!(conn, c => database_identity::table
                 .find(ONLY)
                 .select((database_identity::uid, database_identity::finalized, change, event))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             Ok(row.map(|(uid, finalized, change, event)| Position {
                 uid,
@@ -70,6 +70,15 @@ impl Store {
                 change: change.unwrap_or(0),
                 event: event.unwrap_or(0),
             }))
+        })
+    }
+
+    /// How many clients and users there are.
+    pub fn census(&self) -> Result<(u64, u64), Error> {
+        self.read(|conn| {
+            let clients: i64 = on!(conn, c => clients::table.count().get_result(c))?;
+            let users: i64 = on!(conn, c => users::table.count().get_result(c))?;
+            Ok((clients.unsigned_abs(), users.unsigned_abs()))
         })
     }
 

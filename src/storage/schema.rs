@@ -100,6 +100,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    coming_data_key (id) {
+        id -> BigInt,
+        master_key_id -> Text,
+        wrapped -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
     certificate_authorities (id) {
         id -> BigInt,
         certificate -> Binary,

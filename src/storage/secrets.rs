@@ -45,7 +45,7 @@ impl Store {
             let present: i64 = on!(conn, c => client_secrets::table
                 .filter(client_secrets::client.eq(client))
                 .select(count_star())
-                .first(c))?;
+                .get_result(c))?;
             if usize::try_from(present).is_ok_and(|present| present >= Store::MAX_SECRETS) {
                 return Ok(Effect::none(SecretAddition::TooMany));
             }

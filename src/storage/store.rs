@@ -3,6 +3,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use diesel::RunQueryDsl;
+use diesel::dsl::sql;
+use diesel::sql_types::BigInt;
+
 use super::audit::{self, AuditEvent};
 use super::changes::{self, ChangeKind};
 use super::connection::{Conn, Connections, LogFailures};
@@ -11,6 +15,7 @@ use super::postgres::Connector;
 use super::sqlite;
 use super::url::{DatabaseUrl, Target};
 use super::writer::Writer;
+use crate::oauth::NumericDate;
 
 /// Where the database is and how patiently it is used.
 #[derive(Debug, Clone)]
@@ -117,6 +122,18 @@ impl Store {
     /// Asks the database for a sign of life.
     pub fn ping(&self) -> Result<(), Error> {
         self.read(|conn| Ok(conn.batch("SELECT 1")?))
+    }
+
+    /// What time it is for PostgreSQL, to compare clocks with; `None` on SQLite, which has none of its own.
+    pub fn clock(&self) -> Result<Option<NumericDate>, Error> {
+        self.read(|conn| match conn {
+            Conn::Sqlite(_) => Ok(None),
+            Conn::Postgres(link) => {
+                let now = diesel::select(sql::<BigInt>("floor(extract(epoch FROM clock_timestamp()))::bigint"));
+                let now: i64 = now.get_result(&mut link.connection)?;
+                Ok(Some(NumericDate::from_epoch(now)))
+            }
+        })
     }
 
     /// Statements sent so far on all connections, those that set a connection up excepted. Several in one round trip count once.

@@ -65,7 +65,7 @@ impl Store {
             let row: Option<(UserRow, String)> = on!(conn, c => users::table
                 .filter(users::canonical.eq(name.canonical()))
                 .select((UserRow::as_select(), users::password_hash))
-                .first(c)
+                .get_result(c)
                 .optional())?;
             row.map(|(user, hash)| Ok((user.into_user()?, hash))).transpose()
         })
@@ -77,7 +77,7 @@ impl Store {
             let row: Option<UserRow> = on!(conn, c => users::table
                 .filter(users::user_id.eq(id.as_str()))
                 .select(UserRow::as_select())
-                .first(c)
+                .get_result(c)
                 .optional())?;
             row.map(UserRow::into_user).transpose()
         })
@@ -88,7 +88,7 @@ impl Store {
         self.read(|conn| {
             let span: (Option<i64>, Option<i64>) = on!(conn, c => users::table
                 .select((min(users::id), max(users::id)))
-                .first(c))?;
+                .get_result(c))?;
             let (Some(first), Some(last)) = span else {
                 return Ok(Vec::new());
             };
@@ -234,7 +234,7 @@ impl Store {
             let row: Option<i64> = on!(conn, c => users::table
                 .filter(users::user_id.eq(&id))
                 .select(users::id)
-                .first(c)
+                .get_result(c)
                 .optional())?;
             let Some(row) = row else {
                 return Ok(Effect::none(Deletion::Absent));

@@ -1,6 +1,8 @@
 //! The integration tests, in one binary: what only shows with a database, a socket or a process.
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod client_auth;
@@ -21,6 +23,8 @@ mod key_compromise;
 mod key_import;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
+mod master_key;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]

@@ -4,11 +4,48 @@ use std::time::{Duration, Instant};
 
 use keywheel::oauth::Seconds;
 
+use crate::support::Database;
 use crate::support::http::{Request, send};
 use crate::support::jwt;
 use crate::support::postgres::TestPostgres;
-use crate::support::server::{JWKS, TestServer, metadata};
+use crate::support::server::{JWKS, Options, TestServer, metadata};
 use crate::token::assert_refused;
+
+// keys turn by each node's own clock, so a node whose clock is off says so and is sent no requests.
+#[test]
+fn a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so() {
+    let database = Database::postgres();
+    let now: i64 = database.query("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint::text")[0]
+        .parse()
+        .unwrap();
+    let options = Options {
+        clock: std::sync::Arc::new(std::sync::atomic::AtomicI64::new(now)),
+        clock_tolerance: Some(keywheel::keys::CLOCK_SKEW),
+        ..Options::default()
+    };
+    let server = TestServer::with(database.url(), options);
+    let ready = || {
+        server.tick().unwrap();
+        send(server.management, &Request::get("/readyz"))
+    };
+    assert_eq!(ready().status, 200);
+    // The test may take its time, but not five minutes.
+    for seconds in [300, -300] {
+        let clock = server.now().epoch();
+        server.set_clock(clock + seconds);
+        let answer = ready();
+        assert_eq!(answer.status, 503, "{seconds}");
+        assert!(answer.text().contains("clock"), "{}", answer.text());
+        let metrics = send(server.management, &Request::get("/metrics"));
+        let line = metrics
+            .text()
+            .lines()
+            .find(|line| line.starts_with("keywheel_clock_ahead_of_database_seconds "));
+        let ahead: i64 = line.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        assert!((ahead - seconds).abs() < 60, "{ahead}");
+        server.set_clock(clock);
+    }
+}
 
 // J-07, T-35
 #[test]

@@ -19,6 +19,18 @@ pub(super) fn run(process: &Process, command: &DbCommand, format: Output) -> any
             });
             Ok(())
         }
+        DbCommand::Backup { file } => {
+            store.back_up(file)?;
+            output::message(&format!(
+                "wrote {}: keep it apart from the master key, and try it with \"keywheel backup verify {}\"",
+                file.display(),
+                file.display()
+            ));
+            if format == Output::Json {
+                return output::json(&json!({"backup": file}));
+            }
+            Ok(())
+        }
         DbCommand::Status => {
             let migrations = store.migrations()?;
             if format == Output::Json {

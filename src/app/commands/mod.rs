@@ -1,10 +1,12 @@
 //! The commands, a file for each group. They work on the database directly; running servers follow within a second.
 
 mod audit;
+mod backup;
 mod client;
 mod config;
 mod db;
 mod keys;
+mod master_keys;
 mod restore;
 mod user;
 
@@ -51,7 +53,9 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Client(command) => client::run(&process, command, cli.output),
         Command::User(command) => user::run(&process, command, cli.output),
         Command::Keys(command) => keys::run(&process, command, cli.output),
+        Command::MasterKey(command) => master_keys::run(&process, &command, cli.output),
         Command::Db(command) => db::run(&process, &command, cli.output),
+        Command::Backup(command) => backup::run(&process, &command, cli.output),
         Command::Restore(command) => restore::run(&process, &command, cli.output),
         Command::Config(command) => config::run(&process.config, &command, cli.output),
         Command::Audit(command) => audit::run(&process, command, cli.output),
@@ -119,9 +123,9 @@ impl Process {
     pub(super) fn open_vault(&self) -> anyhow::Result<(Store, Vault)> {
         let store = self.migrated_store()?;
         let vault = self.with_context(|cx| {
-            let master_key =
+            let master_keys =
                 master_key::load_or_create(&self.config, self.credentials_directory.as_deref(), &store, cx)?;
-            Ok::<_, anyhow::Error>(Vault::open(&store, &master_key, cx)?)
+            Ok::<_, anyhow::Error>(Vault::open(&store, &master_keys, cx)?)
         })?;
         Ok((store, vault))
     }

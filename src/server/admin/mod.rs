@@ -1,5 +1,6 @@
 //! What administrators do: the same functions serve the command line and, later, an API.
 
+mod backup;
 mod clients;
 mod exposure;
 mod key_import;
@@ -7,6 +8,7 @@ mod keys;
 pub mod user_import;
 mod users;
 
+pub use backup::BackupReport;
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
 pub use exposure::{Exposure, VerifierExposure};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};

@@ -102,7 +102,12 @@ impl Folder {
 
     /// Runs a command that must fail with status 1, and returns what it says.
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
+        self.refused_with(arguments, &[])
+    }
+
+    /// The same with further settings.
+    pub(crate) fn refused_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> String {
+        let output = self.command(arguments).envs(settings.iter().copied()).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
         said

@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) trusted_proxies: Vec<&'static str>,
     pub(crate) clock: Arc<AtomicI64>,
+    /// The clocks of tests are far from the database's.
+    pub(crate) clock_tolerance: Option<Seconds>,
     /// What a server before this one remembered.
     pub(crate) before: Option<Remembered>,
 }
@@ -61,6 +63,7 @@ impl Default for Options {
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             clock: Arc::new(AtomicI64::new(START.epoch())),
+            clock_tolerance: None,
             before: None,
         }
     }
@@ -155,6 +158,7 @@ impl TestServer {
             refresh_absolute_ttl: Seconds::days(90),
             password_grant: options.password_grant,
             audit_retention: Seconds::days(365),
+            clock_tolerance: options.clock_tolerance,
             password_threads: 2,
             max_staleness: options.max_staleness,
             cached_clients: 1_000,
@@ -165,7 +169,7 @@ impl TestServer {
             rng: &mut rng,
             reach: Reach::Storage,
         };
-        let vault = Arc::new(Vault::open(&store, &master_key(), &mut cx)?);
+        let vault = Arc::new(Vault::open(&store, &[master_key()], &mut cx)?);
         let before = options.before.as_ref();
         let server = Server::open(
             settings,

@@ -1,13 +1,4 @@
--- What wrk sends, and what it says afterwards: one line of JSON in place of its report.
--- wrk … -s load.lua URL -- BODY sends BODY as a form; without BODY it sends GET.
-
-function init(args)
-  if args[1] then
-    wrk.method = "POST"
-    wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
-    wrk.body = args[1]
-  end
-end
+-- What wrk says in the end: one line of JSON in place of its report.
 
 function done(summary, latency)
   local errors = summary.errors

@@ -1,0 +1,44 @@
+//! What keywheel is measured against: the work of a request with nothing around it. `scripts/bench` runs it.
+//!
+//! `bare serve ADDRESS FILE` serves the bytes of a file, whatever the path, with one worker. Everything else takes orders from
+//! its input, a line each, and answers each with a line of JSON:
+//!
+//! - `bare sign` and `bare verify`: SECONDS;
+//! - `bare store URL`, on a database of its own: `fill FAMILIES`, then `find`, `rotate` or `refresh` with THREADS and SECONDS.
+
+mod fill;
+mod serve;
+mod signature;
+mod store;
+
+use std::error::Error;
+use std::io::{BufRead, Write};
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["sign"] => signature::sign(),
+        ["verify"] => signature::verify(),
+        ["store", url] => store::obey(url),
+        ["serve", address, file] => serve::serve(address, std::fs::read(file)?.into()),
+        // `cargo bench` and `cargo test --benches` run every bench; alone this one measures nothing.
+        _ => writeln!(
+            std::io::stderr(),
+            "run scripts/bench, which drives: bare sign | bare verify | bare store URL | bare serve ADDRESS FILE"
+        )
+        .map_err(Into::into),
+    }
+}
+
+/// Has each line of the input obeyed and answers it with what came of it. Between two lines it sleeps, so that its processor
+/// time can be read from outside, in the way it is read of a server.
+fn answer_each(mut order: impl FnMut(&[&str]) -> Outcome<serde_json::Value>) -> Outcome<()> {
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let answer = order(&line.split_whitespace().collect::<Vec<_>>())?;
+        writeln!(std::io::stdout(), "{answer}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{Process, actor};
+use crate::app::cli::MasterKeyCommand;
+use crate::app::master_key;
+use crate::app::output::{self, Output};
+use crate::keys::MasterKey;
+use crate::storage::{AuditEvent, MasterKeyChange, StoredDataKey};
+
+/// `keywheel master-key …`
+pub(super) fn run(process: &Process, command: &MasterKeyCommand, format: Output) -> anyhow::Result<()> {
+    match command {
+        MasterKeyCommand::Status => status(process, format),
+        MasterKeyCommand::Rotate { finish: true, .. } => finish(process, format),
+        MasterKeyCommand::Rotate { abandon: true, .. } => abandon(process, format),
+        MasterKeyCommand::Rotate { new, .. } => begin(process, new.as_deref(), format),
+    }
+}
+
+/// The first step. Interrupted anywhere, it goes on where it was: a key that waits in `keys_dir` is taken up again, and a change
+/// that the database knows of is not begun anew.
+fn begin(process: &Process, new: Option<&Path>, format: Output) -> anyhow::Result<()> {
+    let (store, vault) = process.open_vault()?;
+    let config = &process.config;
+    let in_keys_dir = new.is_none();
+    if in_keys_dir && !master_key::is_in_keys_dir(config, process.credentials_directory.as_deref()) {
+        bail!(
+            "the master key is not a file in {}: give the new one with --new FILE, and put it where the old one comes from once this \
+             is done",
+            config.keys_dir.display()
+        );
+    }
+    if in_keys_dir && let Some(coming) = store.coming_data_key()? {
+        // Everything but the files was done before, or is done on another node.
+        let here = master_key::load(config, process.credentials_directory.as_deref())?;
+        if !here.iter().any(|key| key.id().as_str() == coming.master_key_id) {
+            bail!(
+                "a change to master key {} is under way from another machine: copy its {} here, or give the change up with \
+                 --abandon",
+                coming.master_key_id,
+                config.keys_dir.join("master.key").display()
+            );
+        }
+        master_key::put_next_in_place(&config.keys_dir)?;
+        return begun(&coming.master_key_id, config.keys_dir.as_path(), in_keys_dir, format);
+    }
+    let key = match new {
+        Some(path) => given(path)?,
+        None => process.with_context(|cx| master_key::next(&config.keys_dir, cx))?,
+    };
+    let coming = process.with_context(|cx| {
+        Ok::<_, anyhow::Error>(StoredDataKey {
+            master_key_id: key.id().to_string(),
+            wrapped: vault.data_key().wrap(&key, cx.rng)?,
+            created_at: cx.now,
+        })
+    })?;
+    if store
+        .data_key()?
+        .is_some_and(|present| present.master_key_id == coming.master_key_id)
+    {
+        bail!("that is the present master key: give another one");
+    }
+    let event = event(process, "master_key.change_begun", &coming.master_key_id);
+    if let MasterKeyChange::Busy(other) = store.begin_master_key(&coming, &event)? {
+        bail!("a change to master key {other} is under way: finish it with --finish, or give it up with --abandon");
+    }
+    if in_keys_dir {
+        master_key::put_next_in_place(&config.keys_dir)?;
+    }
+    begun(&coming.master_key_id, config.keys_dir.as_path(), in_keys_dir, format)
+}
+
+fn begun(id: &str, keys_dir: &Path, in_keys_dir: bool, format: Output) -> anyhow::Result<()> {
+    let place = if in_keys_dir {
+        format!("It is {}; copy it to every node", keys_dir.join("master.key").display())
+    } else {
+        "Put it where every node gets its master key from".to_owned()
+    };
+    output::message(&format!(
+        "Master key {id} opens the database now, and the old one still does. {place}, and keep a copy apart from the database's \
+         backups. Servers that run need no restart. Then run \"keywheel master-key rotate --finish\"."
+    ));
+    if format == Output::Json {
+        output::json(&json!({"master_key_id": id, "finished": false}))
+    } else {
+        Ok(())
+    }
+}
+
+/// The second step. Only who has the new master key may take it, or nobody could open the database afterwards.
+fn finish(process: &Process, format: Output) -> anyhow::Result<()> {
+    let store = process.migrated_store()?;
+    let here = master_key::load(&process.config, process.credentials_directory.as_deref())?;
+    let Some(coming) = store.coming_data_key()? else {
+        let present = store.data_key()?.context("the database has no keys yet")?;
+        if here
+            .first()
+            .is_some_and(|key| key.id().as_str() == present.master_key_id)
+        {
+            // Interrupted after the database was told.
+            master_key::remove_old(&process.config.keys_dir)?;
+            return finished(&present.master_key_id, format);
+        }
+        bail!("no change of the master key is under way: begin one with \"keywheel master-key rotate\"");
+    };
+    if here.first().is_none_or(|key| key.id().as_str() != coming.master_key_id) {
+        bail!(
+            "this machine does not have the new master key {} in place, and nothing else would open the database: put it where this \
+             machine gets its master key from, then finish",
+            coming.master_key_id
+        );
+    }
+    let event = event(process, "master_key.changed", &coming.master_key_id);
+    store.finish_master_key(&coming.master_key_id, &event)?;
+    if master_key::is_in_keys_dir(&process.config, process.credentials_directory.as_deref()) {
+        master_key::remove_old(&process.config.keys_dir)?;
+    }
+    finished(&coming.master_key_id, format)
+}
+
+fn finished(id: &str, format: Output) -> anyhow::Result<()> {
+    output::message(&format!(
+        "Master key {id} alone opens the database now. Backups from before still open with the old one: destroy both together."
+    ));
+    if format == Output::Json {
+        output::json(&json!({"master_key_id": id, "finished": true}))
+    } else {
+        Ok(())
+    }
+}
+
+fn abandon(process: &Process, format: Output) -> anyhow::Result<()> {
+    let store = process.migrated_store()?;
+    let here = master_key::load(&process.config, process.credentials_directory.as_deref())?;
+    let present = store.data_key()?.context("the database has no keys yet")?;
+    if !here.iter().any(|key| key.id().as_str() == present.master_key_id) {
+        bail!(
+            "this machine does not have the old master key {}, which alone would open the database then: do this where it is",
+            present.master_key_id
+        );
+    }
+    let done = store.abandon_master_key(&event(process, "master_key.change_abandoned", &present.master_key_id))?;
+    if master_key::is_in_keys_dir(&process.config, process.credentials_directory.as_deref()) {
+        master_key::put_old_back(&process.config.keys_dir)?;
+    }
+    output::message(&format!(
+        "{}; master key {} alone opens the database.",
+        if done {
+            "The change was given up"
+        } else {
+            "No change was under way"
+        },
+        present.master_key_id
+    ));
+    if format == Output::Json {
+        output::json(&json!({"master_key_id": present.master_key_id, "abandoned": done}))
+    } else {
+        Ok(())
+    }
+}
+
+fn status(process: &Process, format: Output) -> anyhow::Result<()> {
+    let store = process.migrated_store()?;
+    let here = master_key::load(&process.config, process.credentials_directory.as_deref())?;
+    let opens = [("present", store.data_key()?), ("coming", store.coming_data_key()?)];
+    let rows: Vec<(&str, String, bool)> = opens
+        .into_iter()
+        .filter_map(|(state, key)| {
+            let id = key?.master_key_id;
+            let is_here = here.iter().any(|key| key.id().as_str() == id);
+            Some((state, id, is_here))
+        })
+        .collect();
+    if format == Output::Json {
+        let rows = rows
+            .iter()
+            .map(|(state, id, here)| json!({"state": state, "master_key_id": id, "here": here}));
+        return output::json(&rows.collect::<Vec<_>>());
+    }
+    let row = |(state, id, here): (&str, String, bool)| {
+        vec![state.to_owned(), id, (if here { "yes" } else { "no" }).to_owned()]
+    };
+    output::table(
+        &["state", "master key", "on this machine"],
+        rows.into_iter().map(row).collect(),
+    )
+}
+
+/// A master key that the operator hands over, from a file that nobody else can read or from standard input.
+fn given(path: &Path) -> anyhow::Result<MasterKey> {
+    if path != Path::new("-") {
+        return master_key::read(path);
+    }
+    let mut text = Zeroizing::new(String::new());
+    std::io::stdin()
+        .take(1_024)
+        .read_to_string(&mut text)
+        .context("standard input cannot be read")?;
+    Ok(MasterKey::parse(&text)?)
+}
+
+fn event(process: &Process, name: &str, master_key_id: &str) -> AuditEvent {
+    AuditEvent {
+        at: process.edge.now(),
+        event: name.to_owned(),
+        actor: actor(),
+        client_id: None,
+        kid: None,
+        detail: json!({"master_key": master_key_id}),
+    }
+}
