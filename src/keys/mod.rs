@@ -31,7 +31,7 @@ pub use authority::{CertificateAuthority, Leaf};
 pub use certificate::{Certificate, CertificateError};
 pub use import::{ImportError, ImportedAuthority, ImportedKey};
 pub use jwks::Jwks;
-pub use plan::{Plan, PlannedChange, PlannedEvent};
+pub use plan::{KeySpan, Plan, PlanWarning, PlannedChange, PlannedEvent};
 pub use policy::{
     BrokenPromise, CLOCK_SKEW, HOLD_MARGIN, NODE_REFRESH, PolicyError, RotationPolicy, RotationSettings, Slot, Step,
     Urgency,
