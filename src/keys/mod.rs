@@ -30,7 +30,7 @@ pub use policy::{
 };
 pub use private_key::{KeyError, PrivateKey, Signer};
 pub use public_key::PublicKey;
-pub use ring::{KeyRing, KeyState};
+pub use ring::{KeyRing, KeyState, Turning};
 pub use sealing::{DataKey, MasterKey, MasterKeyId, SealError};
 pub use signing_key::{KeyRecord, OpenError, SignError, SigningKey};
 pub use verifiers::{KNOWN_VERIFIERS, KnownVerifier, UnknownKid};

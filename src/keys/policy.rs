@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::{KeyRing, KeyState, RsaBits, SigningAlgorithm};
+use super::{KeyRing, KeyState, RsaBits, SigningAlgorithm, Turning};
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 
 /// How long a node may take to see a row that another wrote. Nodes ask every second; this allows for a slow answer.
@@ -86,12 +86,12 @@ impl RotationPolicy {
 
     /// What must be done now. The steps do not depend on who does them: of two nodes that do the same, one finds the slot
     /// taken or the private half gone, and that is no error.
-    pub fn due(&self, ring: &KeyRing, now: NumericDate) -> Vec<Step> {
+    pub fn due<K: Turning>(&self, ring: &KeyRing<K>, now: NumericDate) -> Vec<Step> {
         let retired = ring.keys().filter(|key| {
-            let state = ring.state(key.kid(), now);
+            let state = ring.state(&key.record().kid, now);
             key.can_sign() && matches!(state, Some(KeyState::Retired | KeyState::Revoked))
         });
-        let mut steps: Vec<Step> = retired.map(|key| Step::Destroy(key.kid().clone())).collect();
+        let mut steps: Vec<Step> = retired.map(|key| Step::Destroy(key.record().kid.clone())).collect();
         let mut slot = ring.keys().map(|key| key.record().slot).max().unwrap_or_default() + 1;
         let active = ring.active(now).map(|key| key.record().activates_at);
         let active = active.unwrap_or_else(|| {
@@ -115,9 +115,9 @@ impl RotationPolicy {
     }
 
     /// The present next key and the soonest instant at which it may begin to sign; it never begins later than planned.
-    pub fn early_activation(
+    pub fn early_activation<K: Turning>(
         &self,
-        ring: &KeyRing,
+        ring: &KeyRing<K>,
         now: NumericDate,
         urgency: Urgency,
     ) -> Option<(Thumbprint, NumericDate)> {
@@ -260,6 +260,7 @@ pub(super) fn default_settings() -> RotationSettings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SigningKey;
     use super::super::testing::{at, record, ring};
     use super::*;
 
@@ -340,7 +341,7 @@ mod tests {
     #[test]
     fn the_first_key_signs_at_once_and_the_next_is_published_with_it() {
         assert_eq!(
-            policy().due(&KeyRing::default(), at(1_000)),
+            policy().due(&KeyRing::<SigningKey>::default(), at(1_000)),
             [slot(1, 1_000, 1_000), slot(2, 1_000, 1_000 + 30 * DAY)]
         );
     }
