@@ -82,10 +82,9 @@ impl<K: Turning> KeyRing<K> {
     /// A ring of these keys, in any order.
     pub fn new(keys: impl IntoIterator<Item = Arc<K>>) -> Self {
         let mut keys: Vec<_> = keys.into_iter().collect();
-        keys.sort_by(|one, other| {
-            let order = |key: &K| (key.record().activates_at, key.record().slot);
-            order(one).cmp(&order(other))
-        });
+        // Not by activation: a key that was brought forward may be set to an instant before the planned one of the key that
+        // signs, when that took over early from one that was barred. It follows nevertheless.
+        keys.sort_by_key(|key| key.record().slot);
         let mut places: Vec<Place<K>> = Vec::with_capacity(keys.len());
         // The instant since which no earlier key may sign; `None` while the one before signs until it is superseded.
         let mut vacant_since = Some(NumericDate::from_epoch(i64::MIN));
@@ -369,6 +368,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_brought_forward_after_a_taint_waits_for_its_own_instant_and_the_one_before_does_not_come_back() {
+        let mut records = three();
+        records[0].tainted_at = Some(at(2_000));
+        records[2] = record(2, 3, 2_000, 4_000);
+        let ring = ring(records);
+        for (now, active) in [(2_000, 2), (3_999, 2), (4_000, 3), (5_000, 3), (9_000, 3)] {
+            assert_eq!(active_slot(&ring, now), Some(active), "at {now}");
+        }
+    }
+
+    #[test]
     fn nothing_signs_when_every_key_is_barred() {
         let ring = ring(three().map(|mut record| {
             record.tainted_at = Some(at(6_000));
@@ -376,7 +386,12 @@ mod tests {
         }));
         assert_eq!(active_slot(&ring, 6_000), None);
         assert_eq!(active_slot(&ring, 10_000), None);
-        assert_eq!(KeyRing::<SigningKey>::default().active(at(0)).map(|key| key.kid().clone()), None);
+        assert_eq!(
+            KeyRing::<SigningKey>::default()
+                .active(at(0))
+                .map(|key| key.kid().clone()),
+            None
+        );
     }
 
     #[test]
