@@ -10,8 +10,9 @@ pub const NODE_REFRESH: Seconds = Seconds::new(5);
 pub const CLOCK_SKEW: Seconds = Seconds::new(5);
 
 /// How much longer a key stays published than the last token that it signed is valid: a node may sign with it until it sees
-/// its successor, by a clock that is behind, and verifiers grant an expired token up to five minutes of leeway.
-pub const HOLD_MARGIN: Seconds = Seconds::new(NODE_REFRESH.get() + CLOCK_SKEW.get() + 300);
+/// its successor, by a clock that is ahead of the one by which the successor begins; another node, whose clock is ahead of
+/// the verifier's, removes it; and verifiers grant an expired token up to five minutes of leeway.
+pub const HOLD_MARGIN: Seconds = Seconds::new(NODE_REFRESH.get() + 2 * CLOCK_SKEW.get() + 300);
 
 /// What an operator sets of the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
