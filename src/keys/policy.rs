@@ -93,9 +93,15 @@ impl RotationPolicy {
             key.can_sign() && matches!(state, Some(KeyState::Retired | KeyState::Revoked))
         });
         let mut steps: Vec<Step> = retired.map(|key| Step::Destroy(key.record().kid.clone())).collect();
+        if ring.keys().any(|key| self.knows_too_short_a_life(&**key)) {
+            steps.push(Step::Raise(self.settings.longest_access_ttl));
+        }
+        steps.extend(ring.keys().filter_map(|key| self.postponed(ring, &**key, now)));
         let mut slot = ring.keys().map(|key| key.record().slot).max().unwrap_or_default() + 1;
-        let active = ring.active(now).map(|key| key.record().activates_at);
-        let active = active.unwrap_or_else(|| {
+        let active = ring
+            .active(now)
+            .map(|key| (key.record().activates_at, certified_to_sign_until(&**key)));
+        let (active, certified) = active.unwrap_or_else(|| {
             // Nothing can sign, so nothing is gained by waiting: either nobody has fetched any set yet, or all keys were barred.
             steps.push(Step::Create(Slot {
                 slot,
@@ -103,16 +109,34 @@ impl RotationPolicy {
                 activates_at: now,
             }));
             slot += 1;
-            now
+            (now, now + self.settings.period)
         });
         if ring.next(now).is_none() {
             steps.push(Step::Create(Slot {
                 slot,
                 published_at: now,
-                activates_at: self.activation_after(active, now),
+                activates_at: self.activation_after(active, now).min(certified.max(now + self.lead())),
             }));
         }
         steps
+    }
+
+    /// A key that would begin to sign before every verifier knows it, because it was published when settings allowed that. Not
+    /// one that signs: an operator's `--now` is not taken back, by no node whose clock is behind.
+    fn postponed<K: Turning>(&self, ring: &KeyRing<K>, key: &K, now: NumericDate) -> Option<Step> {
+        let record = key.record();
+        let (from, to) = (record.activates_at, record.published_at + self.lead());
+        let waits = from > now + CLOCK_SKEW && ring.state(&record.kid, now) == Some(KeyState::Next);
+        (waits && from < to).then(|| Step::Postpone {
+            kid: record.kid.clone(),
+            from,
+            to,
+        })
+    }
+
+    /// Whether a token signed by this key may outlive what the key knows: a node with other settings has published it.
+    fn knows_too_short_a_life<K: Turning>(&self, key: &K) -> bool {
+        key.can_sign() && key.record().longest_token_life < self.settings.longest_access_ttl
     }
 
     /// The present next key and the soonest instant at which it may begin to sign; it never begins later than planned.
@@ -142,9 +166,25 @@ impl RotationPolicy {
     }
 }
 
+/// Until when a key can sign and have the last of its tokens accepted before its certificate ends.
+fn certified_to_sign_until<K: Turning>(key: &K) -> NumericDate {
+    key.certified_until() - (key.record().longest_token_life + HOLD_MARGIN)
+}
+
 /// Something to be done to the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// Let a key begin to sign later, if it still begins when it did.
+    Postpone {
+        /// The key.
+        kid: Thumbprint,
+        /// When it would begin.
+        from: NumericDate,
+        /// When it may.
+        to: NumericDate,
+    },
+    /// Let every key that can sign know of tokens that live so long.
+    Raise(Seconds),
     /// Make and publish a key.
     Create(Slot),
     /// Destroy the private half of a key that signs never again.
@@ -408,6 +448,56 @@ mod tests {
             None,
             "no next key yet"
         );
+    }
+
+    fn with(change: impl Fn(&mut RotationSettings)) -> RotationPolicy {
+        let mut settings = default_settings();
+        change(&mut settings);
+        RotationPolicy::new(settings).unwrap()
+    }
+
+    //
+    #[test]
+    fn a_next_key_that_was_published_too_late_for_new_settings_is_postponed_unless_it_may_sign_already() {
+        let slower = with(|settings| settings.slowest_verifier = Seconds::hours(48));
+        let (published, activates) = (100, 100 + DAY + 10);
+        let records = [record(0, 1, 0, 0), record(1, 2, published, activates)];
+        let kid = records[1].kid.clone();
+        let ring = ring(records);
+        let postpone = Step::Postpone {
+            kid,
+            from: at(activates),
+            to: at(published + 2 * DAY + 10),
+        };
+        for (now, steps) in [
+            (200, vec![postpone.clone()]),
+            (activates - 6, vec![postpone]),
+            // A node whose clock is ahead signs with it, or an operator has turned the wheel a moment ago.
+            (activates - 5, vec![]),
+        ] {
+            assert_eq!(slower.due(&ring, at(now)), steps, "at {now}");
+            assert_eq!(policy().due(&ring, at(now)), [], "at {now}");
+        }
+    }
+
+    //
+    #[test]
+    fn a_key_that_a_node_with_a_shorter_token_life_published_learns_of_the_longer_one() {
+        let longer = with(|settings| settings.longest_access_ttl = Seconds::hours(2));
+        let ring = ring([record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY)]);
+        assert_eq!(longer.due(&ring, at(10)), [Step::Raise(Seconds::hours(2))]);
+    }
+
+    //
+    #[test]
+    fn when_the_period_grows_a_key_is_still_superseded_before_its_certificate_ends() {
+        let longer = with(|settings| settings.period = Seconds::days(90));
+        // Certified for a period of 30 days.
+        let records = [record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY)];
+        let ring = ring(records);
+        let certified = 30 * DAY + 61 * DAY;
+        let last = certified - (super::super::testing::TOKEN_LIFE + HOLD_MARGIN).get();
+        assert_eq!(longer.due(&ring, at(30 * DAY)), [slot(3, 30 * DAY, last)]);
     }
 
     //

@@ -45,6 +45,7 @@ impl Node {
                     let (_, private) = self.records.iter_mut().find(|(record, _)| record.kid == kid).unwrap();
                     *private = false;
                 }
+                Step::Postpone { .. } | Step::Raise(_) => panic!("{step:?}: the settings never change"),
             }
             self.load();
         }
