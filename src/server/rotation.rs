@@ -193,6 +193,8 @@ impl Wheel {
                     Step::Create(slot) => self.create(store, &slot, cx)?,
                     Step::Destroy(kid) => destroy(store, &kid, cx.now)?,
                     Step::Renew(kid) => self.renew(store, &kid, cx)?,
+                    Step::Postpone { kid, from, to } => postpone(store, &kid, from, to, cx.now)?,
+                    Step::Raise(life) => drop(store.raise_token_life(life, cx.now)?),
                 }
             }
             self.reload(store, cx.now)?;
@@ -294,6 +296,24 @@ const MOST_STEPS_AT_ONCE: usize = 4;
 fn destroy(store: &Store, kid: &Thumbprint, now: NumericDate) -> Result<(), Failure> {
     store.destroy_private_keys(std::slice::from_ref(kid), &by_the_wheel("key.destroyed", kid, now))?;
     info!(%kid, "destroyed the private half of a retired signing key");
+    Ok(())
+}
+
+/// When somebody else has moved it meanwhile, that counts, and is judged at the next look.
+fn postpone(
+    store: &Store,
+    kid: &Thumbprint,
+    from: NumericDate,
+    to: NumericDate,
+    now: NumericDate,
+) -> Result<(), Failure> {
+    let event = AuditEvent {
+        detail: json!({"planned": from, "activates_at": to}),
+        ..by_the_wheel("key.postponed", kid, now)
+    };
+    if store.set_activation(kid, from, to, &event)? {
+        info!(%kid, activates_at = %to, "postponed a signing key that verifiers could not know in time");
+    }
     Ok(())
 }
 
