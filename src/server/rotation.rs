@@ -6,6 +6,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::{Context, Failure, Vault, VaultError};
+use crate::failpoint::failpoint;
 use crate::keys::{
     CertificateAuthority, DataKey, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step,
 };
@@ -185,6 +186,7 @@ impl Wheel {
         let policy = &self.settings.policy;
         let private_key =
             PrivateKey::generate(policy.settings().rsa_bits, cx.rng).map_err(|error| broken(Box::new(error)))?;
+        failpoint!("key.made");
         let kid = private_key.public_key().thumbprint();
         let leaf = Leaf {
             kid: &kid,
@@ -215,7 +217,10 @@ impl Wheel {
             revoked_at: None,
         };
         let event = by_the_wheel("key.published", &kid, cx.now);
-        match store.create_signing_key(&stored, &event)? {
+        failpoint!("key.sealed");
+        let inserted = store.create_signing_key(&stored, &event)?;
+        failpoint!("key.published");
+        match inserted {
             Insertion::Inserted => info!(%kid, activates_at = %slot.activates_at, "published a new signing key"),
             Insertion::Exists => info!(slot = slot.slot, "another node published this key first"),
         }
@@ -227,7 +232,9 @@ impl Wheel {
 const MOST_STEPS_AT_ONCE: usize = 4;
 
 fn destroy(store: &Store, kid: &Thumbprint, now: NumericDate) -> Result<(), Failure> {
+    failpoint!("key.destroying");
     store.destroy_private_keys(std::slice::from_ref(kid), &by_the_wheel("key.destroyed", kid, now))?;
+    failpoint!("key.destroyed");
     info!(%kid, "destroyed the private half of a retired signing key");
     Ok(())
 }

@@ -16,6 +16,11 @@ mod introspection;
 #[cfg(test)]
 mod key_compromise;
 #[cfg(test)]
+#[cfg(feature = "failpoints")]
+mod key_crashes;
+#[cfg(test)]
+mod live;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod migrations;
