@@ -7,7 +7,7 @@ mod certificates;
 #[cfg(test)]
 mod client_auth;
 #[cfg(test)]
-#[cfg(feature = "failpoints")]
+#[cfg(all(test, feature = "failpoints"))]
 mod crashes;
 #[cfg(test)]
 mod documents;
@@ -19,8 +19,12 @@ mod interop;
 mod introspection;
 #[cfg(test)]
 mod key_compromise;
+#[cfg(all(test, feature = "failpoints"))]
+mod key_crashes;
 #[cfg(test)]
 mod key_import;
+#[cfg(test)]
+mod live;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
