@@ -7,7 +7,8 @@ mod certificates;
 #[cfg(test)]
 mod client_auth;
 #[cfg(test)]
-#[cfg(all(test, feature = "failpoints"))]
+#[cfg(test)]
+#[cfg(feature = "failpoints")]
 mod crashes;
 #[cfg(test)]
 mod documents;
@@ -19,7 +20,8 @@ mod interop;
 mod introspection;
 #[cfg(test)]
 mod key_compromise;
-#[cfg(all(test, feature = "failpoints"))]
+#[cfg(test)]
+#[cfg(feature = "failpoints")]
 mod key_crashes;
 #[cfg(test)]
 mod key_import;
