@@ -191,7 +191,12 @@ pub(super) enum SecretCommand {
     /// List a client's secrets, without the secrets
     List { id: ClientIdArg },
     /// Refuse a secret from now on
-    Revoke { id: ClientIdArg, secret_id: String },
+    Revoke {
+        id: ClientIdArg,
+        // One in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
+        secret_id: String,
+    },
 }
 
 /// A user is named by the username or the id.
@@ -240,6 +245,8 @@ pub(super) enum KeysCommand {
     },
     /// Stop a key from signing, on every node within a second; its tokens stay good
     Taint {
+        // One in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Why, for the audit trail
         #[arg(long, value_name = "TEXT")]
@@ -250,6 +257,8 @@ pub(super) enum KeysCommand {
     },
     /// Withdraw a key for good: its tokens are refused by whoever reads the JWK set
     Revoke {
+        // One in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Why, for the audit trail
         #[arg(long, value_name = "TEXT")]
@@ -260,6 +269,8 @@ pub(super) enum KeysCommand {
     },
     /// Print the public half of a key in PEM
     Export {
+        // One in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// The public half; private halves are never exported
         #[arg(long, required = true)]

@@ -12,6 +12,7 @@ mod jwks;
 mod pem;
 mod plan;
 mod policy;
+mod policy_error;
 mod private_key;
 mod private_key_file;
 mod public_key;
@@ -31,14 +32,12 @@ pub use authority::{CertificateAuthority, Leaf};
 pub use certificate::{Certificate, CertificateError};
 pub use import::{ImportError, ImportedAuthority, ImportedKey};
 pub use jwks::Jwks;
-pub use plan::{Plan, PlannedChange, PlannedEvent};
-pub use policy::{
-    BrokenPromise, CLOCK_SKEW, HOLD_MARGIN, NODE_REFRESH, PolicyError, RotationPolicy, RotationSettings, Slot, Step,
-    Urgency,
-};
+pub use plan::{KeySpan, Plan, PlanWarning, PlannedChange, PlannedEvent};
+pub use policy::{CLOCK_SKEW, HOLD_MARGIN, NODE_REFRESH, RotationPolicy, RotationSettings, Slot, Step, Urgency};
+pub use policy_error::{BrokenPromise, PolicyError};
 pub use private_key::{KeyError, PrivateKey, Signer};
 pub use public_key::PublicKey;
-pub use ring::{KeyRing, KeyState};
+pub use ring::{KeyRing, KeyState, Turning};
 pub use sealing::{DataKey, MasterKey, MasterKeyId, SealError};
 pub use signing_key::{KeyRecord, OpenError, SignError, SigningKey};
 pub use trust_anchors::{TrustAnchor, TrustAnchors};

@@ -1,16 +1,76 @@
 use std::fmt;
 
 use serde::Serialize;
+use thiserror::Error;
 
 use super::{HOLD_MARGIN, KeyRing, KeyState, RotationPolicy};
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 
 /// What will happen to the keys, if nobody interferes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// In order of time.
     pub events: Vec<PlannedEvent>,
+    /// The keys that they happen to, in the order in which they sign.
+    pub spans: Vec<KeySpan>,
+    /// What an operator should know of.
+    pub warnings: Vec<PlanWarning>,
+}
+
+/// The life of a key that is published or will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySpan {
+    /// The key; `None` for one that is not made yet.
+    pub kid: Option<Thumbprint>,
+    /// When it appears in the JWKS.
+    pub published_at: NumericDate,
+    /// When it begins to sign; `None` when it never does.
+    pub starts: Option<NumericDate>,
+    /// When it stops; `None` beyond the plan.
+    pub stops: Option<NumericDate>,
+    /// When it leaves the JWKS; `None` beyond the plan.
+    pub removed_at: Option<NumericDate>,
+}
+
+/// Something about the keys that is close to a bound, or beyond it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PlanWarning {
+    /// Nothing can sign.
+    #[error("no key can sign: start a server, it makes one at once")]
+    NothingSigns,
+    /// The next key is missing: the turn that comes will be late.
+    #[error(
+        "no next key is published: start a server, it makes one; the next turn waits until every verifier knows it"
+    )]
+    NoNextKey,
+    /// A key begins to sign before every verifier knows it.
+    #[error(
+        "{kid} begins to sign at {starts}, but the slowest verifier knows it only at {known_at}: verifiers may refuse its tokens until \
+         then. It was brought forward by hand, or signing.slowest_verifier was raised since"
+    )]
+    TooSoon {
+        /// The key.
+        kid: Thumbprint,
+        /// When it begins to sign.
+        starts: NumericDate,
+        /// When the slowest verifier has fetched it.
+        known_at: NumericDate,
+    },
+    /// The period is hardly longer than it has to be.
+    #[error(
+        "signing.period ({period}) leaves little beyond what verifiers need to learn of a key ({lead}): a server that is away for longer \
+         than {spare} turns late. Set it to {advised} or more"
+    )]
+    ShortPeriod {
+        /// `signing.period`.
+        period: Seconds,
+        /// How long a key is published at least before it signs.
+        lead: Seconds,
+        /// The difference.
+        spare: Seconds,
+        /// A period that leaves room.
+        advised: Seconds,
+    },
 }
 
 /// One thing that will happen to one key.
@@ -89,7 +149,38 @@ impl RotationPolicy {
             events.push(turn.event(stops + turn.token_life + HOLD_MARGIN, PlannedChange::Remove, reason));
         }
         events.sort_by_key(|event| (event.at, event.what));
-        Plan { events }
+        Plan {
+            events,
+            spans: spans(ring, &turns, now),
+            warnings: self.warnings(ring, &turns, now),
+        }
+    }
+
+    fn warnings(&self, ring: &KeyRing, turns: &[Turn], now: NumericDate) -> Vec<PlanWarning> {
+        let mut warnings = Vec::new();
+        if ring.active(now).is_none() {
+            warnings.push(PlanWarning::NothingSigns);
+        }
+        if ring.next(now).is_none() {
+            warnings.push(PlanWarning::NoNextKey);
+        }
+        let coming = turns.iter().filter(|turn| turn.starts > now);
+        warnings.extend(coming.filter_map(|turn| {
+            let known_at = turn.published_at + self.lead();
+            let kid = turn.kid.clone()?;
+            let starts = turn.starts;
+            (starts < known_at).then_some(PlanWarning::TooSoon { kid, starts, known_at })
+        }));
+        let (period, lead) = (self.settings().period, self.lead());
+        if period < lead + lead / 4 {
+            warnings.push(PlanWarning::ShortPeriod {
+                period,
+                lead,
+                spare: Seconds::new(period.get() - lead.get()),
+                advised: lead + lead / 4,
+            });
+        }
+        warnings
     }
 
     /// The active key and the three after it: those that exist, then those that the policy will make.
@@ -142,6 +233,35 @@ impl Turn {
             reason,
         }
     }
+}
+
+/// The lives of all keys that are published or will be.
+fn spans(ring: &KeyRing, turns: &[Turn], now: NumericDate) -> Vec<KeySpan> {
+    let in_turn = |kid: &Thumbprint| turns.iter().any(|turn| turn.kid.as_ref() == Some(kid));
+    let mut held: Vec<KeySpan> = ring
+        .published(now)
+        .filter(|key| !in_turn(key.kid()))
+        .map(|key| KeySpan {
+            kid: Some(key.kid().clone()),
+            published_at: key.record().published_at,
+            starts: ring.starts_at(key.kid()).filter(|starts| *starts <= now),
+            stops: ring.superseded_at(key.kid()),
+            removed_at: ring.removed_at(key.kid()),
+        })
+        .collect();
+    held.reverse();
+    let successors = turns.iter().skip(1).map(Some).chain([None]);
+    let to_sign = turns.iter().zip(successors).map(|(turn, successor)| {
+        let stops = successor.map(|successor| successor.starts);
+        KeySpan {
+            kid: turn.kid.clone(),
+            published_at: turn.published_at,
+            starts: Some(turn.starts),
+            stops,
+            removed_at: stops.map(|stops| stops + turn.token_life + HOLD_MARGIN),
+        }
+    });
+    held.into_iter().chain(to_sign).collect()
 }
 
 /// The removal of the keys that are published and sign no more.
@@ -205,6 +325,67 @@ mod tests {
                 (120 * DAY, None, Activate),
                 (120 * DAY + hold, None, Remove),
             ]
+        );
+    }
+
+    #[test]
+    fn the_lives_of_published_keys_and_of_those_to_come_are_told_in_the_order_in_which_they_sign() {
+        let ring = ring([
+            record(0, 1, 0, 0),
+            record(1, 2, 0, 30 * DAY),
+            record(2, 3, 30 * DAY, 60 * DAY),
+        ]);
+        let policy = RotationPolicy::new(default_settings()).unwrap();
+        let plan = policy.plan(&ring, at(30 * DAY + 1));
+        let spans: Vec<_> = plan
+            .spans
+            .iter()
+            .map(|span| {
+                let epoch = |date: Option<NumericDate>| date.map(|date| date.epoch() / DAY);
+                (
+                    span.kid.is_some(),
+                    span.published_at.epoch() / DAY,
+                    epoch(span.starts),
+                    epoch(span.stops),
+                    epoch(span.removed_at),
+                )
+            })
+            .collect();
+        assert_eq!(
+            spans,
+            [
+                (true, 0, Some(0), Some(30), Some(30)),
+                (true, 0, Some(30), Some(60), Some(60)),
+                (true, 30, Some(60), Some(90), Some(90)),
+                (false, 60, Some(90), Some(120), Some(120)),
+                (false, 90, Some(120), None, None),
+            ]
+        );
+        assert_eq!(plan.warnings, []);
+    }
+
+    #[test]
+    fn what_is_close_to_a_bound_or_beyond_it_is_told() {
+        let settings = super::super::RotationSettings {
+            period: Seconds::new(DAY + 11),
+            ..default_settings()
+        };
+        let policy = RotationPolicy::new(settings).unwrap();
+        let told = |ring: &KeyRing, now| {
+            let warnings = policy.plan(ring, at(now)).warnings;
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let said = told(&KeyRing::default(), 0);
+        assert!(
+            said.contains("no key can sign") && said.contains("no next key"),
+            "{said}"
+        );
+        assert!(said.contains("leaves little"), "{said}");
+        let hurried = ring([record(0, 1, 0, 0), record(1, 2, 100, 5_000)]);
+        let said = told(&hurried, 200);
+        assert!(
+            said.contains("begins to sign at") && !said.contains("no next key"),
+            "{said}"
         );
     }
 

@@ -1,6 +1,5 @@
-use thiserror::Error;
-
-use super::{KeyRing, KeyState, RsaBits, SigningAlgorithm};
+use super::policy_error::{at_least, at_most};
+use super::{BrokenPromise, KeyRing, KeyState, PolicyError, RsaBits, SigningAlgorithm, Turning};
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 
 /// How long a node may take to see a row that another wrote. Nodes ask every second; this allows for a slow answer.
@@ -10,8 +9,9 @@ pub const NODE_REFRESH: Seconds = Seconds::new(5);
 pub const CLOCK_SKEW: Seconds = Seconds::new(5);
 
 /// How much longer a key stays published than the last token that it signed is valid: a node may sign with it until it sees
-/// its successor, by a clock that is behind, and verifiers grant an expired token up to five minutes of leeway.
-pub const HOLD_MARGIN: Seconds = Seconds::new(NODE_REFRESH.get() + CLOCK_SKEW.get() + 300);
+/// its successor, by a clock that is ahead of the one by which the successor begins; another node, whose clock is ahead of
+/// the verifier's, removes it; and verifiers grant an expired token up to five minutes of leeway.
+pub const HOLD_MARGIN: Seconds = Seconds::new(NODE_REFRESH.get() + 2 * CLOCK_SKEW.get() + 300);
 
 /// What an operator sets of the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +86,16 @@ impl RotationPolicy {
 
     /// What must be done now. The steps do not depend on who does them: of two nodes that do the same, one finds the slot
     /// taken or the private half gone, and that is no error.
-    pub fn due(&self, ring: &KeyRing, now: NumericDate) -> Vec<Step> {
+    pub fn due<K: Turning>(&self, ring: &KeyRing<K>, now: NumericDate) -> Vec<Step> {
         let retired = ring.keys().filter(|key| {
-            let state = ring.state(key.kid(), now);
+            let state = ring.state(&key.record().kid, now);
             key.can_sign() && matches!(state, Some(KeyState::Retired | KeyState::Revoked))
         });
-        let mut steps: Vec<Step> = retired.map(|key| Step::Destroy(key.kid().clone())).collect();
+        let mut steps: Vec<Step> = retired.map(|key| Step::Destroy(key.record().kid.clone())).collect();
+        if ring.keys().any(|key| self.knows_too_short_a_life(&**key)) {
+            steps.push(Step::Raise(self.settings.longest_access_ttl));
+        }
+        steps.extend(ring.keys().filter_map(|key| self.postponed(ring, &**key, now)));
         let mut slot = ring.keys().map(|key| key.record().slot).max().unwrap_or_default() + 1;
         let active = ring.active(now).map(|key| key.record().activates_at);
         let active = active.unwrap_or_else(|| {
@@ -111,15 +115,35 @@ impl RotationPolicy {
                 activates_at: self.activation_after(active, now),
             }));
         }
-        let short = ring.keys().filter(|key| self.is_certified_too_briefly(ring, key, now));
-        steps.extend(short.map(|key| Step::Renew(key.kid().clone())));
+        let short = ring
+            .keys()
+            .filter(|key| self.is_certified_too_briefly(ring, &**key, now));
+        steps.extend(short.map(|key| Step::Renew(key.record().kid.clone())));
         steps
     }
 
+    /// A key that would begin to sign before every verifier knows it, because it was published when settings allowed that. Not
+    /// one that signs: an operator's `--now` is not taken back, by no node whose clock is behind.
+    fn postponed<K: Turning>(&self, ring: &KeyRing<K>, key: &K, now: NumericDate) -> Option<Step> {
+        let record = key.record();
+        let (from, to) = (record.activates_at, record.published_at + self.lead());
+        let waits = from > now + CLOCK_SKEW && ring.state(&record.kid, now) == Some(KeyState::Next);
+        (waits && from < to).then(|| Step::Postpone {
+            kid: record.kid.clone(),
+            from,
+            to,
+        })
+    }
+
+    /// Whether a token signed by this key may outlive what the key knows: a node with other settings has published it.
+    fn knows_too_short_a_life<K: Turning>(&self, key: &K) -> bool {
+        key.can_sign() && key.record().longest_token_life < self.settings.longest_access_ttl
+    }
+
     /// The present next key and the soonest instant at which it may begin to sign; it never begins later than planned.
-    pub fn early_activation(
+    pub fn early_activation<K: Turning>(
         &self,
-        ring: &KeyRing,
+        ring: &KeyRing<K>,
         now: NumericDate,
         urgency: Urgency,
     ) -> Option<(Thumbprint, NumericDate)> {
@@ -151,6 +175,17 @@ impl RotationPolicy {
 /// Something to be done to the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// Let a key begin to sign later, if it still begins when it did.
+    Postpone {
+        /// The key.
+        kid: Thumbprint,
+        /// When it would begin.
+        from: NumericDate,
+        /// When it may.
+        to: NumericDate,
+    },
+    /// Let every key that can sign know of tokens that live so long.
+    Raise(Seconds),
     /// Make and publish a key.
     Create(Slot),
     /// Destroy the private half of a key that signs never again.
@@ -179,81 +214,9 @@ pub enum Urgency {
     Now,
 }
 
-/// A setting that would break a promise of the rotation.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PolicyError {
-    /// A setting is too small.
-    #[error("{setting} is {value}, but {reason}: set it to {smallest} or more")]
-    TooSmall {
-        /// Its name in the configuration.
-        setting: &'static str,
-        /// Its value.
-        value: Seconds,
-        /// The smallest value that would do.
-        smallest: Seconds,
-        /// What would go wrong.
-        reason: BrokenPromise,
-    },
-    /// A setting is too large.
-    #[error("{setting} is {value}, but {reason}: set it to {largest} or less")]
-    TooLarge {
-        /// Its name in the configuration.
-        setting: &'static str,
-        /// Its value.
-        value: Seconds,
-        /// The largest value that would do.
-        largest: Seconds,
-        /// What would go wrong.
-        reason: BrokenPromise,
-    },
-}
-
-/// What would go wrong with a setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum BrokenPromise {
-    /// Verifiers could not keep the set at all.
-    #[error("verifiers would fetch the keys for every token")]
-    AskedTooOften,
-    /// A compromised key could not be withdrawn soon.
-    #[error("a revoked key would be trusted that long")]
-    WithdrawnTooLate,
-    /// Tokens would be dead at birth.
-    #[error("every token would have expired when it is issued")]
-    NeverValid,
-    /// The lead is longer than the period.
-    #[error("a key must be published longer than signing.jwks_max_age and signing.slowest_verifier before it signs")]
-    NotYetKnown,
-    /// NIST SP 800-57 part 1 §5.3.6 grants a private signature key one to three years.
-    #[error("a signing key should not serve longer than a year")]
-    TooOld,
-}
-
 const SHORTEST_MAX_AGE: Seconds = Seconds::new(1);
 const LONGEST_MAX_AGE: Seconds = Seconds::hours(1);
 const LONGEST_PERIOD: Seconds = Seconds::days(366);
-
-fn at_least(
-    setting: &'static str,
-    value: Seconds,
-    smallest: Seconds,
-    reason: BrokenPromise,
-) -> Result<(), PolicyError> {
-    (value >= smallest).then_some(()).ok_or(PolicyError::TooSmall {
-        setting,
-        value,
-        smallest,
-        reason,
-    })
-}
-
-fn at_most(setting: &'static str, value: Seconds, largest: Seconds, reason: BrokenPromise) -> Result<(), PolicyError> {
-    (value <= largest).then_some(()).ok_or(PolicyError::TooLarge {
-        setting,
-        value,
-        largest,
-        reason,
-    })
-}
 
 #[cfg(test)]
 pub(super) fn default_settings() -> RotationSettings {
@@ -269,6 +232,7 @@ pub(super) fn default_settings() -> RotationSettings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SigningKey;
     use super::super::testing::{at, record, ring};
     use super::*;
 
@@ -349,7 +313,7 @@ mod tests {
     #[test]
     fn the_first_key_signs_at_once_and_the_next_is_published_with_it() {
         assert_eq!(
-            policy().due(&KeyRing::default(), at(1_000)),
+            policy().due(&KeyRing::<SigningKey>::default(), at(1_000)),
             [slot(1, 1_000, 1_000), slot(2, 1_000, 1_000 + 30 * DAY)]
         );
     }
@@ -415,6 +379,44 @@ mod tests {
             None,
             "no next key yet"
         );
+    }
+
+    fn with(change: impl Fn(&mut RotationSettings)) -> RotationPolicy {
+        let mut settings = default_settings();
+        change(&mut settings);
+        RotationPolicy::new(settings).unwrap()
+    }
+
+    //
+    #[test]
+    fn a_next_key_that_was_published_too_late_for_new_settings_is_postponed_unless_it_may_sign_already() {
+        let slower = with(|settings| settings.slowest_verifier = Seconds::hours(48));
+        let (published, activates) = (100, 100 + DAY + 10);
+        let records = [record(0, 1, 0, 0), record(1, 2, published, activates)];
+        let kid = records[1].kid.clone();
+        let ring = ring(records);
+        let postpone = Step::Postpone {
+            kid,
+            from: at(activates),
+            to: at(published + 2 * DAY + 10),
+        };
+        for (now, steps) in [
+            (200, vec![postpone.clone()]),
+            (activates - 6, vec![postpone]),
+            // A node whose clock is ahead signs with it, or an operator has turned the wheel a moment ago.
+            (activates - 5, vec![]),
+        ] {
+            assert_eq!(slower.due(&ring, at(now)), steps, "at {now}");
+            assert_eq!(policy().due(&ring, at(now)), [], "at {now}");
+        }
+    }
+
+    //
+    #[test]
+    fn a_key_that_a_node_with_a_shorter_token_life_published_learns_of_the_longer_one() {
+        let longer = with(|settings| settings.longest_access_ttl = Seconds::hours(2));
+        let ring = ring([record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY)]);
+        assert_eq!(longer.due(&ring, at(10)), [Step::Raise(Seconds::hours(2))]);
     }
 
     //

@@ -1,17 +1,23 @@
 //! When a key needs another certificate, and until when that lasts.
 
-use super::{HOLD_MARGIN, KeyRing, KeyState, RotationPolicy, SigningKey};
+use super::{HOLD_MARGIN, KeyRing, KeyState, RotationPolicy, Turning};
 use crate::oauth::NumericDate;
 
 impl RotationPolicy {
     /// Until when the certificate of a published key has to last: until its last token has expired. `None` for a key that is not
     /// published, or that nobody shall rely on any more.
-    pub fn certificate_needed_until(&self, ring: &KeyRing, key: &SigningKey, now: NumericDate) -> Option<NumericDate> {
-        match ring.state(key.kid(), now)? {
-            KeyState::Retiring => ring.removed_at(key.kid()),
-            KeyState::Next | KeyState::Active => Some(ring.removed_at(key.kid()).unwrap_or_else(|| {
+    pub fn certificate_needed_until<K: Turning>(
+        &self,
+        ring: &KeyRing<K>,
+        key: &K,
+        now: NumericDate,
+    ) -> Option<NumericDate> {
+        let kid = &key.record().kid;
+        match ring.state(kid, now)? {
+            KeyState::Retiring => ring.removed_at(kid),
+            KeyState::Next | KeyState::Active => Some(ring.removed_at(kid).unwrap_or_else(|| {
                 // No successor exists yet. One is made when this key signs, or now if it does.
-                let starts = ring.starts_at(key.kid()).unwrap_or(key.record().activates_at);
+                let starts = ring.starts_at(kid).unwrap_or(key.record().activates_at);
                 let life = key.record().longest_token_life.max(self.settings().longest_access_ttl);
                 self.activation_after(key.record().activates_at, now.max(starts)) + life + HOLD_MARGIN
             })),
@@ -20,17 +26,17 @@ impl RotationPolicy {
     }
 
     /// Whether the certificate of a key would end before the key is needed no longer.
-    pub fn is_certified_too_briefly(&self, ring: &KeyRing, key: &SigningKey, now: NumericDate) -> bool {
+    pub fn is_certified_too_briefly<K: Turning>(&self, ring: &KeyRing<K>, key: &K, now: NumericDate) -> bool {
         let needed = self.certificate_needed_until(ring, key, now);
-        needed.is_some_and(|needed| key.certificate().not_after() < needed)
+        needed.is_some_and(|needed| key.certified_until() < needed)
     }
 
     /// The validity of another certificate for a key, as long as an authority that is valid from `.0` until `.1` can give it; `None`
     /// for a key that is not to be certified any more. The key may be a period late, like a new one.
-    pub fn renewal(
+    pub fn renewal<K: Turning>(
         &self,
-        ring: &KeyRing,
-        key: &SigningKey,
+        ring: &KeyRing<K>,
+        key: &K,
         authority: (NumericDate, NumericDate),
         now: NumericDate,
     ) -> Option<(NumericDate, NumericDate)> {

@@ -3,30 +3,63 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{HOLD_MARGIN, SigningKey};
+use super::{HOLD_MARGIN, KeyRecord, SigningKey};
 use crate::oauth::{NumericDate, Thumbprint};
+
+/// What decides the turns of a key. Of a [`SigningKey`] it is all that the ring and the policy look at, so a simulation turns
+/// records without key material by the very same code.
+pub trait Turning {
+    /// The stored facts.
+    fn record(&self) -> &KeyRecord;
+
+    /// Whether the private half is here.
+    fn can_sign(&self) -> bool;
+
+    /// When the certificate ends.
+    fn certified_until(&self) -> NumericDate;
+}
+
+impl Turning for SigningKey {
+    fn record(&self) -> &KeyRecord {
+        SigningKey::record(self)
+    }
+
+    fn can_sign(&self) -> bool {
+        SigningKey::can_sign(self)
+    }
+
+    fn certified_until(&self) -> NumericDate {
+        self.certificate().not_after()
+    }
+}
 
 /// All signing keys at one moment. It never changes: when a row changes, a new ring takes its place.
 ///
 /// What a key may do follows from the rows and from `now` alone, so every node that reads the same rows agrees, without a
 /// leader.
-#[derive(Debug, Default)]
-pub struct KeyRing {
+#[derive(Debug)]
+pub struct KeyRing<K = SigningKey> {
     /// In the order in which they sign.
-    places: Vec<Place>,
+    places: Vec<Place<K>>,
+}
+
+impl<K> Default for KeyRing<K> {
+    fn default() -> Self {
+        KeyRing { places: Vec::new() }
+    }
 }
 
 /// A key and the span of time in which it is the one that signs.
 #[derive(Debug)]
-struct Place {
-    key: Arc<SigningKey>,
+struct Place<K> {
+    key: Arc<K>,
     /// `None` when the key was barred before its turn came.
     starts: Option<NumericDate>,
     /// When it stops, as far as the rows tell.
     superseded: Option<NumericDate>,
 }
 
-impl Place {
+impl<K: Turning> Place<K> {
     fn barred(&self) -> bool {
         self.key.record().barred_at().is_some()
     }
@@ -45,15 +78,14 @@ impl Place {
     }
 }
 
-impl KeyRing {
+impl<K: Turning> KeyRing<K> {
     /// A ring of these keys, in any order.
-    pub fn new(keys: impl IntoIterator<Item = Arc<SigningKey>>) -> Self {
+    pub fn new(keys: impl IntoIterator<Item = Arc<K>>) -> Self {
         let mut keys: Vec<_> = keys.into_iter().collect();
-        keys.sort_by(|one, other| {
-            let order = |key: &SigningKey| (key.record().activates_at, key.record().slot);
-            order(one).cmp(&order(other))
-        });
-        let mut places: Vec<Place> = Vec::with_capacity(keys.len());
+        // Not by activation: a key that was brought forward may be set to an instant before the planned one of the key that
+        // signs, when that took over early from one that was barred. It follows nevertheless.
+        keys.sort_by_key(|key| key.record().slot);
+        let mut places: Vec<Place<K>> = Vec::with_capacity(keys.len());
         // The instant since which no earlier key may sign; `None` while the one before signs until it is superseded.
         let mut vacant_since = Some(NumericDate::from_epoch(i64::MIN));
         for key in keys {
@@ -81,22 +113,22 @@ impl KeyRing {
     }
 
     /// Every key, the newest first.
-    pub fn keys(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<K>> {
         self.places.iter().rev().map(|place| &place.key)
     }
 
     /// The key of this name.
-    pub fn key(&self, kid: &Thumbprint) -> Option<&Arc<SigningKey>> {
+    pub fn key(&self, kid: &Thumbprint) -> Option<&Arc<K>> {
         self.place(kid).map(|place| &place.key)
     }
 
     /// The one key that signs. It has its private half and is neither tainted nor revoked.
-    pub fn active(&self, now: NumericDate) -> Option<&Arc<SigningKey>> {
-        self.in_turn(now, SigningKey::can_sign).map(|place| &place.key)
+    pub fn active(&self, now: NumericDate) -> Option<&Arc<K>> {
+        self.in_turn(now, K::can_sign).map(|place| &place.key)
     }
 
     /// The key that will sign after the present one: published, sound and with its private half.
-    pub fn next(&self, now: NumericDate) -> Option<&Arc<SigningKey>> {
+    pub fn next(&self, now: NumericDate) -> Option<&Arc<K>> {
         let mut next = self
             .places
             .iter()
@@ -110,21 +142,11 @@ impl KeyRing {
     }
 
     /// The keys that the JWKS shows, the newest first.
-    pub fn published(&self, now: NumericDate) -> impl Iterator<Item = &Arc<SigningKey>> {
+    pub fn published(&self, now: NumericDate) -> impl Iterator<Item = &Arc<K>> {
         let places = self.places.iter().rev();
         places
             .filter(move |place| self.state_of(place, now).is_published())
             .map(|place| &place.key)
-    }
-
-    /// The key that signed a token, and the claims as JSON, if it is one of the published keys; `None` for anything else.
-    ///
-    /// A token of ours begins with a header that a key has prepared, to the letter. Nothing of a foreign header is read: not
-    /// its algorithm, no key or address in it, no critical extension (RFC 8725 §3.1, §3.10).
-    pub fn verify_jwt(&self, token: &str, now: NumericDate) -> Option<(&SigningKey, Vec<u8>)> {
-        let (header, _) = token.split_once('.')?;
-        let key = self.published(now).find(|key| key.has_header(header))?;
-        Some((key, key.verify_jwt(token)?))
     }
 
     /// When a key began or will begin to sign. It is earlier than its `activates_at` when the key before it was barred.
@@ -149,12 +171,12 @@ impl KeyRing {
         changes.flatten().filter(|change| *change > now).min()
     }
 
-    fn place(&self, kid: &Thumbprint) -> Option<&Place> {
-        self.places.iter().find(|place| place.key.kid() == kid)
+    fn place(&self, kid: &Thumbprint) -> Option<&Place<K>> {
+        self.places.iter().find(|place| place.key.record().kid == *kid)
     }
 
-    fn in_turn(&self, now: NumericDate, able: impl Fn(&SigningKey) -> bool) -> Option<&Place> {
-        let fit = |place: &&Place| !place.barred() && able(&place.key);
+    fn in_turn(&self, now: NumericDate, able: impl Fn(&K) -> bool) -> Option<&Place<K>> {
+        let fit = |place: &&Place<K>| !place.barred() && able(&place.key);
         let newest = self.places.iter().rfind(|place| place.started(now));
         // Something is wrong when the newest does not fit: it was barred by a node whose clock is ahead, or its private half
         // is missing. The next key is published already and takes over.
@@ -167,7 +189,7 @@ impl KeyRing {
         })
     }
 
-    fn state_of(&self, place: &Place, now: NumericDate) -> KeyState {
+    fn state_of(&self, place: &Place<K>, now: NumericDate) -> KeyState {
         let record = place.key.record();
         if record.revoked_at.is_some() {
             KeyState::Revoked
@@ -185,6 +207,18 @@ impl KeyRing {
         } else {
             KeyState::Next
         }
+    }
+}
+
+impl KeyRing {
+    /// The key that signed a token, and the claims as JSON, if it is one of the published keys; `None` for anything else.
+    ///
+    /// A token of ours begins with a header that a key has prepared, to the letter. Nothing of a foreign header is read: not
+    /// its algorithm, no key or address in it, no critical extension (RFC 8725 §3.1, §3.10).
+    pub fn verify_jwt(&self, token: &str, now: NumericDate) -> Option<(&SigningKey, Vec<u8>)> {
+        let (header, _) = token.split_once('.')?;
+        let key = self.published(now).find(|key| key.has_header(header))?;
+        Some((key, key.verify_jwt(token)?))
     }
 }
 
@@ -334,6 +368,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_brought_forward_after_a_taint_waits_for_its_own_instant_and_the_one_before_does_not_come_back() {
+        let mut records = three();
+        records[0].tainted_at = Some(at(2_000));
+        records[2] = record(2, 3, 2_000, 4_000);
+        let ring = ring(records);
+        for (now, active) in [(2_000, 2), (3_999, 2), (4_000, 3), (5_000, 3), (9_000, 3)] {
+            assert_eq!(active_slot(&ring, now), Some(active), "at {now}");
+        }
+    }
+
+    #[test]
     fn nothing_signs_when_every_key_is_barred() {
         let ring = ring(three().map(|mut record| {
             record.tainted_at = Some(at(6_000));
@@ -341,7 +386,12 @@ mod tests {
         }));
         assert_eq!(active_slot(&ring, 6_000), None);
         assert_eq!(active_slot(&ring, 10_000), None);
-        assert_eq!(KeyRing::default().active(at(0)).map(|key| key.kid().clone()), None);
+        assert_eq!(
+            KeyRing::<SigningKey>::default()
+                .active(at(0))
+                .map(|key| key.kid().clone()),
+            None
+        );
     }
 
     #[test]

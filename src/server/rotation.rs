@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::authority::Authority;
 use super::{Context, Failure, Vault};
+use crate::failpoint::failpoint;
 use crate::keys::{
     Certificate, DataKey, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step,
     TrustAnchor, TrustAnchors,
@@ -193,6 +194,8 @@ impl Wheel {
                     Step::Create(slot) => self.create(store, &slot, cx)?,
                     Step::Destroy(kid) => destroy(store, &kid, cx.now)?,
                     Step::Renew(kid) => self.renew(store, &kid, cx)?,
+                    Step::Postpone { kid, from, to } => postpone(store, &kid, from, to, cx.now)?,
+                    Step::Raise(life) => drop(store.raise_token_life(life, cx.now)?),
                 }
             }
             self.reload(store, cx.now)?;
@@ -208,6 +211,7 @@ impl Wheel {
         let policy = &self.settings.policy;
         let private_key =
             PrivateKey::generate(policy.settings().rsa_bits, cx.rng).map_err(|error| broken(Box::new(error)))?;
+        failpoint!("key.made");
         let kid = private_key.public_key().thumbprint();
         let leaf = Leaf {
             kid: &kid,
@@ -240,7 +244,10 @@ impl Wheel {
             revoked_at: None,
         };
         let event = by_the_wheel("key.published", &kid, cx.now);
-        match store.create_signing_key(&stored, &event)? {
+        failpoint!("key.sealed");
+        let inserted = store.create_signing_key(&stored, &event)?;
+        failpoint!("key.published");
+        match inserted {
             Insertion::Inserted => info!(%kid, activates_at = %slot.activates_at, "published a new signing key"),
             Insertion::Exists => info!(slot = slot.slot, "another node published this key first"),
         }
@@ -292,8 +299,28 @@ pub(super) fn renewal_detail(key: &SigningKey, renewed: &Certificate) -> serde_j
 const MOST_STEPS_AT_ONCE: usize = 4;
 
 fn destroy(store: &Store, kid: &Thumbprint, now: NumericDate) -> Result<(), Failure> {
+    failpoint!("key.destroying");
     store.destroy_private_keys(std::slice::from_ref(kid), &by_the_wheel("key.destroyed", kid, now))?;
+    failpoint!("key.destroyed");
     info!(%kid, "destroyed the private half of a retired signing key");
+    Ok(())
+}
+
+/// When somebody else has moved it meanwhile, that counts, and is judged at the next look.
+fn postpone(
+    store: &Store,
+    kid: &Thumbprint,
+    from: NumericDate,
+    to: NumericDate,
+    now: NumericDate,
+) -> Result<(), Failure> {
+    let event = AuditEvent {
+        detail: json!({"planned": from, "activates_at": to}),
+        ..by_the_wheel("key.postponed", kid, now)
+    };
+    if store.set_activation(kid, from, to, &event)? {
+        info!(%kid, activates_at = %to, "postponed a signing key that verifiers could not know in time");
+    }
     Ok(())
 }
 

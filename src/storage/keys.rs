@@ -8,6 +8,7 @@ use super::connection::{Conn, on};
 use super::error::{Error, Fault};
 use super::schema::{certificate_authorities, data_keys, signing_keys};
 use super::store::{Effect, Store};
+use crate::failpoint::failpoint;
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 
 /// The data key that seals private keys, wrapped by the master key.
@@ -197,6 +198,7 @@ impl Store {
             if inserted == 0 {
                 return Ok(Effect::none(Insertion::Exists));
             }
+            failpoint!("key.inserted");
             let at = event.at.epoch();
             Ok(Effect::of(Insertion::Inserted, event).changing(ChangeKind::SigningKey, row.kid, at))
         })
@@ -219,6 +221,7 @@ impl Store {
             if moved == 0 {
                 return Ok(Effect::none(false));
             }
+            failpoint!("activation.moved");
             let at = event.at.epoch();
             Ok(Effect::of(true, event).changing(ChangeKind::SigningKey, kid, at))
         })
@@ -248,6 +251,7 @@ impl Store {
                 .set(signing_keys::sealed_private_key.eq(None::<Vec<u8>>))
                 .returning(signing_keys::kid)
                 .get_results(c))?;
+            failpoint!("key.emptied");
             let events = destroyed
                 .iter()
                 .map(|kid| AuditEvent {
@@ -289,6 +293,7 @@ pub(super) fn bar(conn: &mut Conn, kid: &str, how: Barring, at: i64) -> Result<B
             signing_keys::sealed_private_key.eq(None::<Vec<u8>>),
         ))
         .execute(c))?;
+    failpoint!("barring.marked");
     Ok(Barred::Now)
 }
 

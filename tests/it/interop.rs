@@ -144,7 +144,7 @@ fn finds_every_rule_kept(mut program: Command, folder: &Folder, server: &Value) 
 }
 
 /// What a client program must know of the server; `tests/interop/python/checks.py` says the same in words.
-fn describe(folder: &Folder, server: &Served) -> Value {
+pub(crate) fn describe(folder: &Folder, server: &Served) -> Value {
     let plain = client(folder, "plain", AUDIENCE, &[&SERVICE]);
     json!({
         "issuer": server.issuer,
@@ -187,7 +187,7 @@ fn user(folder: &Folder, name: &str) -> Value {
 }
 
 /// Where the clients are installed, now if not before: at their pinned versions, by `scripts/interop-setup`.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     static SETUP: OnceLock<Result<(), String>> = OnceLock::new();
     let setup = SETUP.get_or_init(|| {
         let output = Command::new(Path::new(ROOT).join("scripts/interop-setup"))

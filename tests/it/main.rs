@@ -7,6 +7,7 @@ mod certificates;
 #[cfg(test)]
 mod client_auth;
 #[cfg(test)]
+#[cfg(test)]
 #[cfg(feature = "failpoints")]
 mod crashes;
 #[cfg(test)]
@@ -20,7 +21,12 @@ mod introspection;
 #[cfg(test)]
 mod key_compromise;
 #[cfg(test)]
+#[cfg(feature = "failpoints")]
+mod key_crashes;
+#[cfg(test)]
 mod key_import;
+#[cfg(test)]
+mod live;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 mod authorities;
 mod exposure;
 mod import;
+mod timeline;
 
 use serde_json::json;
 
@@ -21,6 +22,9 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
         KeysCommand::List => list(&admin.list(now)?, format),
         KeysCommand::Plan => {
             let plan = admin.plan(now)?;
+            for warning in &plan.warnings {
+                output::message(&format!("Warning: {warning}."));
+            }
             if format == Output::Json {
                 let document = |event: &PlannedEvent| json!({"at": event.at.to_string(), "kid": event.kid, "what": event.what, "reason": event.reason});
                 return output::json(&plan.events.iter().map(document).collect::<Vec<_>>());
@@ -32,6 +36,7 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
                     .map_or_else(|| "(to be made)".to_owned(), ToString::to_string);
                 vec![event.at.to_string(), event.what.to_string(), kid, event.reason.clone()]
             };
+            output::text(&timeline::draw(&plan.spans, now))?;
             output::table(
                 &["at", "what", "kid", "why then"],
                 plan.events.iter().map(row).collect(),

@@ -3,6 +3,7 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
+use crate::failpoint::failpoint;
 use crate::keys::{CertificateError, ImportError, KeyRing, OpenError, Plan, RotationPolicy, SigningKey, Urgency};
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 use crate::server::rotation::load_ring;
@@ -165,13 +166,12 @@ impl<'a> KeyAdmin<'a> {
             kid: Some(kid.to_string()),
             detail: json!({"planned": planned, "activates_at": activates_at, "safe": safe}),
         };
-        if activates_at != planned
-            && !self
-                .store
-                .set_activation(&kid, planned, activates_at, &event)
-                .map_err(Failure::from)?
-        {
-            return Err(KeyError::Changed);
+        if activates_at != planned {
+            let moved = self.store.set_activation(&kid, planned, activates_at, &event);
+            failpoint!("activation.answered");
+            if !moved.map_err(Failure::from)? {
+                return Err(KeyError::Changed);
+            }
         }
         let (activates_at, published_at) = (activates_at.to_string(), published_at.to_string());
         Ok(Rotation {
@@ -214,11 +214,10 @@ impl<'a> KeyAdmin<'a> {
             kid: Some(exposure.kid.to_string()),
             detail: json!({"reason": reason, "state": exposure.state}),
         };
-        match self
-            .store
-            .bar_signing_key(&exposure.kid, how, &event)
-            .map_err(Failure::from)?
-        {
+        failpoint!("barring.begun");
+        let barred = self.store.bar_signing_key(&exposure.kid, how, &event);
+        failpoint!("barring.answered");
+        match barred.map_err(Failure::from)? {
             Barred::Now => Ok(exposure),
             Barred::Before => Err(KeyError::BarredBefore(kid.to_owned(), exposure.state)),
             Barred::Unknown => Err(KeyError::Unknown(kid.to_owned())),

@@ -125,6 +125,31 @@ impl Folder {
         Folder::start(command)
     }
 
+    /// Runs the program until it is at a failpoint, and ends it there as `kill -9` does.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn crash_at(&self, arguments: &[&str], failpoint: &str) {
+        let mut command = self.command(arguments);
+        command
+            .env("KEYWHEEL_FAILPOINT", failpoint)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = lines(child.stderr.take().unwrap());
+        let mut log = Vec::new();
+        let reached = format!("failpoint {failpoint}");
+        let came = loop {
+            match lines.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) if line == reached => break true,
+                Ok(line) => log.push(line),
+                Err(_) => break false,
+            }
+        };
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert!(came, "it does not come to {failpoint}: {}", log.join("\n"));
+    }
+
     /// The same while strace writes down what it asks of the system.
     pub(crate) fn serve_traced(&self, arguments: &[&str], strace: &[&str]) -> Served {
         let mut command = self.clean("strace");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::testing::{self, TOKEN_LIFE, at, private_key, record};
-use super::{KeyRecord, KeyRing, KeyState, RotationPolicy, RotationSettings, SigningKey, Step};
+use super::super::testing::{self, TOKEN_LIFE, at, private_key, record};
+use super::super::{KeyRecord, KeyRing, KeyState, RotationPolicy, RotationSettings, SigningKey, Step};
 use crate::oauth::{NumericDate, Seconds, TokenType};
 
 const PERIOD: i64 = 30 * HOUR;
@@ -18,7 +18,7 @@ fn policy() -> RotationPolicy {
         period: Seconds::new(PERIOD),
         slowest_verifier: Seconds::new(6 * HOUR),
         longest_access_ttl: TOKEN_LIFE,
-        ..super::policy::default_settings()
+        ..super::super::policy::default_settings()
     })
     .unwrap()
 }
@@ -45,7 +45,9 @@ impl Node {
                     let (_, private) = self.records.iter_mut().find(|(record, _)| record.kid == kid).unwrap();
                     *private = false;
                 }
-                Step::Renew(kid) => panic!("every certificate lasts for 61 days: {kid}"),
+                Step::Postpone { .. } | Step::Raise(_) | Step::Renew(_) => {
+                    panic!("{step:?}: the settings never change, and every certificate lasts for 61 days")
+                }
             }
             self.load();
         }

@@ -1,0 +1,116 @@
+//! The proof of the rotation: ten thousand turns by the code that serves, with nodes and verifiers as bad as is allowed.
+//!
+//! [`world`] holds the database, the nodes and their operator, [`fleet`] the verifiers. Times are whole seconds of a true clock,
+//! and within a second everything happens in the worst order. The simulation knows keys by name alone; that what a name signs
+//! verifies is shown in [`signatures`].
+
+/// For who runs a test with `--nocapture`.
+macro_rules! told {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stderr(), $($part)*).unwrap();
+    }};
+}
+
+mod fleet;
+mod signatures;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use world::{Refusal, World};
+
+use super::KNOWN_VERIFIERS;
+
+/// Turns of each world, and how many worlds there are: each has other settings, clocks, lags, verifiers and operators.
+const TURNS: usize = 20;
+const WORLDS: u64 = 500;
+
+/// What is promised, less one second or one act. The proof must fail without any of them, or it proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loosened {
+    /// A key is published one second less than the lead before it signs.
+    Lead,
+    /// A key is removed one second before the hold is over.
+    Hold,
+    /// The clocks of two nodes differ by one second more than [`CLOCK_SKEW`](super::CLOCK_SKEW).
+    Skew,
+    /// A node sees a row one second later than [`NODE_REFRESH`](super::NODE_REFRESH).
+    Lag,
+    /// A verifier keeps the set one second longer than `slowest_verifier`.
+    SlowestVerifier,
+    /// A verifier keeps the set one second longer than it was told.
+    MaxAge,
+    /// A verifier accepts a token one second beyond the longest leeway.
+    Leeway,
+    /// A token lives one second longer than its key knows.
+    TokenLife,
+    /// Keys that exist are not told of a longer token life.
+    NotRaised,
+    /// A key that is published too late for new settings is not postponed.
+    NotPostponed,
+    /// A key is published when it begins to sign.
+    UnpublishedNext,
+    /// An early turn is taken one second too early.
+    EarlyTurn,
+}
+
+const LOOSENED: [Loosened; 12] = [
+    Loosened::Lead,
+    Loosened::Hold,
+    Loosened::Skew,
+    Loosened::Lag,
+    Loosened::SlowestVerifier,
+    Loosened::MaxAge,
+    Loosened::Leeway,
+    Loosened::TokenLife,
+    Loosened::NotRaised,
+    Loosened::NotPostponed,
+    Loosened::UnpublishedNext,
+    Loosened::EarlyTurn,
+];
+
+//
+#[test]
+fn in_ten_thousand_turns_no_verifier_within_the_bounds_refuses_a_token() {
+    let counts = Mutex::new((0, BTreeMap::<&str, usize>::new()));
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let counts = &counts;
+            scope.spawn(move || {
+                for seed in (0..WORLDS).filter(|seed| seed % 2 == half) {
+                    let world = World::of(seed, None).run(TURNS);
+                    let world = world.unwrap_or_else(|refusal| panic!("world {seed}: {refusal:?}"));
+                    let mut counts = counts.lock().unwrap();
+                    counts.0 += world.turns;
+                    for verifier in world.fleet.iter().filter(|verifier| verifier.verified > 0) {
+                        *counts.1.entry(verifier.name).or_default() += verifier.verified;
+                    }
+                }
+            });
+        }
+    });
+    let (turns, verified) = counts.into_inner().unwrap();
+    told!("{turns} turns, {} verifications", verified.values().sum::<usize>());
+    for (name, count) in &verified {
+        told!("{count:>9} {name}");
+    }
+    assert!(turns >= 10_000, "{turns}");
+    for known in KNOWN_VERIFIERS {
+        assert!(
+            verified.get(known.name).is_some_and(|count| *count > 10_000),
+            "{known:?} hardly took part"
+        );
+    }
+}
+
+#[test]
+fn with_any_promise_loosened_by_one_second_a_token_is_refused() {
+    for loosened in LOOSENED {
+        let failed =
+            (0..WORLDS).find_map(|seed| World::of(seed, Some(loosened)).run(TURNS).err().map(|why| (seed, why)));
+        let (seed, refusal): (u64, Refusal) = failed.unwrap_or_else(|| panic!("nothing depends on {loosened:?}"));
+        told!("{loosened:?}: world {seed}: {refusal:?}");
+    }
+}
