@@ -1,6 +1,11 @@
 //! Real verifiers with the caches that they have when nobody configures them, against the real program while its keys turn, by
 //! a clock that nobody moves: these tests wait.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what was measured is for who runs it with --nocapture"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
