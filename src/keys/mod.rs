@@ -5,6 +5,7 @@
 //! wheel is decided above; here is no storage, no HTTP, no clock and no source of randomness.
 
 mod algorithm;
+mod broken_promise;
 mod certificate;
 mod jwks;
 mod plan;
@@ -21,13 +22,11 @@ mod testing;
 mod verifiers;
 
 pub use algorithm::{RsaBits, RsaBitsError, SigningAlgorithm, UnknownAlgorithm};
+pub use broken_promise::{BrokenPromise, PolicyError};
 pub use certificate::{Certificate, CertificateAuthority, CertificateError, Leaf};
 pub use jwks::Jwks;
 pub use plan::{Plan, PlannedChange, PlannedEvent};
-pub use policy::{
-    BrokenPromise, CLOCK_SKEW, HOLD_MARGIN, NODE_REFRESH, PolicyError, RotationPolicy, RotationSettings, Slot, Step,
-    Urgency,
-};
+pub use policy::{CLOCK_SKEW, HOLD_MARGIN, NODE_REFRESH, RotationPolicy, RotationSettings, Slot, Step, Urgency};
 pub use private_key::{KeyError, PrivateKey, Signer};
 pub use public_key::PublicKey;
 pub use ring::{KeyRing, KeyState, Turning};

@@ -65,6 +65,7 @@ const LOOSENED: [Loosened; 12] = [
 
 //
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are for people, with --nocapture")]
 fn in_ten_thousand_turns_no_verifier_within_the_bounds_refuses_a_token() {
     let counts = Mutex::new((0, BTreeMap::<&str, usize>::new()));
     std::thread::scope(|scope| {
@@ -98,6 +99,7 @@ fn in_ten_thousand_turns_no_verifier_within_the_bounds_refuses_a_token() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are for people, with --nocapture")]
 fn with_any_promise_loosened_by_one_second_a_token_is_refused() {
     for loosened in LOOSENED {
         let failed =

@@ -1,8 +1,12 @@
 //! A database, the nodes that serve from it, and an operator, by clocks that differ and with rows that are seen late.
 
+mod judge;
+mod operator;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use operator::{Act, settings};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
@@ -10,12 +14,9 @@ use rand::{RngExt, SeedableRng};
 use super::Loosened;
 use super::fleet::{Fetched, Verifier};
 use crate::keys::{
-    CLOCK_SKEW, Jwks, KeyRecord, KeyRing, NODE_REFRESH, RotationPolicy, RotationSettings, Slot, Step, Turning, Urgency,
+    CLOCK_SKEW, KeyRecord, KeyRing, NODE_REFRESH, RotationPolicy, RotationSettings, Slot, Step, Turning,
 };
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
-
-/// How long verifiers accept a token that has expired.
-const LEEWAY: i64 = 300;
 
 /// A token that was not accepted.
 #[derive(Debug)]
@@ -64,30 +65,6 @@ struct Node {
     policy: RotationPolicy,
     /// The version that it has read itself.
     read: usize,
-}
-
-/// A token and a JWK set.
-struct Answer {
-    /// The key of the token.
-    slot: i64,
-    /// The last second in which a verifier accepts it, by a clock that is behind.
-    accepted_until: i64,
-    set: Fetched,
-}
-
-/// What an operator does.
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    /// `keys rotate`.
-    Rotate,
-    /// `keys taint`, once every verifier can know the successor.
-    Taint,
-    /// A client's tokens live so long.
-    ClientLife(Seconds),
-    /// The settings of every node change, one node after the other.
-    Settings,
-    /// A node is restarted with new settings.
-    Restart(usize, RotationSettings),
 }
 
 pub(super) struct World {
@@ -200,27 +177,6 @@ impl World {
         self.nodes[node].read = self.versions.len() - 1;
         self.tick(node);
         self.promise();
-    }
-
-    /// What is promised from now on: a verifier has to be within what is set on every node, and for the operator.
-    fn promise(&mut self) {
-        let nodes = self.nodes.iter().map(|node| node.policy.settings());
-        let settings = nodes.chain([&self.settings]).map(|settings| settings.slowest_verifier);
-        let slowest = settings.min().map_or(0, Seconds::get);
-        for (promised, _) in &mut self.promises {
-            *promised = slowest.min(*promised);
-        }
-        if self.promises.iter().all(|(promised, _)| *promised < slowest) {
-            // A key that nodes are about to sign with when settings change is out of reach.
-            self.promises
-                .push((slowest, self.now + (NODE_REFRESH + CLOCK_SKEW).get()));
-        }
-    }
-
-    /// The first instant at which a key may begin to sign that a verifier must know then, though it learns only within so long.
-    fn promised_since(&self, learns_within: i64) -> Option<i64> {
-        let promises = self.promises.iter().filter(|(slowest, _)| learns_within <= *slowest);
-        promises.map(|(_, since)| *since).min()
     }
 
     /// As `Wheel::tick`.
@@ -355,196 +311,6 @@ impl World {
             client_life,
         });
     }
-
-    fn act(&mut self, act: Act) {
-        let now = NumericDate::from_epoch(self.now + self.operator_clock);
-        let policy = RotationPolicy::new(self.settings).unwrap();
-        match act {
-            Act::Rotate => {
-                let ring = &self.newest().ring;
-                let Some((kid, mut at)) = policy.early_activation(ring, now, Urgency::WhenSafe) else {
-                    return;
-                };
-                let planned = ring.key(&kid).unwrap().record.activates_at;
-                if at != planned {
-                    at = at - Seconds::new(i64::from(self.loosened == Some(Loosened::EarlyTurn)));
-                    self.activate(&kid, planned, at);
-                }
-            }
-            Act::Taint => {
-                let ring = &self.newest().ring;
-                let (Some(active), Some(next)) = (ring.active(now), ring.next(now)) else {
-                    return;
-                };
-                if next.record.published_at + policy.lead() <= now {
-                    let kid = active.record.kid.clone();
-                    self.write(|row| {
-                        if row.record.kid == kid {
-                            row.record.tainted_at = Some(now);
-                            row.private = false;
-                        }
-                    });
-                }
-            }
-            Act::ClientLife(life) => self.raise(life, Some(life)),
-            Act::Settings => {
-                let settings = settings(Some((&self.settings, self.longest_max_age)), &mut self.rng);
-                self.longest_max_age = self.longest_max_age.max(settings.jwks_max_age);
-                self.settings = settings;
-                self.promise();
-                let mut at = self.now;
-                for node in 0..self.nodes.len() {
-                    self.plan(at, Act::Restart(node, settings));
-                    at += self.rng.random_range(0..30);
-                }
-                self.restarts_of(self.now);
-            }
-            Act::Restart(node, settings) => self.start(node, settings),
-        }
-    }
-
-    fn plan(&mut self, at: i64, act: Act) {
-        self.acts.entry(at).or_default().push(act);
-        self.agenda.insert(at);
-    }
-
-    /// Those that are to be restarted in this very second.
-    fn restarts_of(&mut self, now: i64) {
-        for act in self.acts.remove(&now).unwrap_or_default() {
-            self.act(act);
-        }
-        self.agenda.remove(&now);
-    }
-
-    /// Every node signs; the whole fleet verifies, at once and for as long as it accepts the token.
-    fn sign_and_verify(&mut self) -> Result<(), Refusal> {
-        let now = self.now;
-        let refusal = |slot, by: String| Refusal { at: now, slot, by };
-        let answers: Option<Vec<Answer>> = self.nodes.iter().map(|node| self.answer(node)).collect();
-        let answers = answers.ok_or_else(|| refusal(0, "nobody signs".to_owned()))?;
-        let signing: BTreeSet<i64> = answers.iter().map(|answer| answer.slot).collect();
-        for answer in &answers {
-            let until = self.accepted_until.entry(answer.slot).or_insert(answer.accepted_until);
-            *until = answer.accepted_until.max(*until);
-        }
-        for slot in &signing {
-            if !self.began.contains_key(slot) {
-                self.began.insert(*slot, now);
-                self.turned();
-            }
-        }
-        self.accepted_until.retain(|_, until| *until >= now);
-        // A verifier that starts just now, by whatever node.
-        for slot in self.accepted_until.keys() {
-            if let Some(node) = answers.iter().position(|answer| !answer.set.slots.contains(slot)) {
-                return Err(refusal(*slot, format!("whoever asks node {node}")));
-            }
-        }
-        for answer in &answers {
-            self.copies.push(answer.set.clone());
-        }
-        let slowest = self.promises.iter().map(|(slowest, _)| *slowest).max().unwrap_or(0);
-        let late = i64::from(self.loosened == Some(Loosened::SlowestVerifier));
-        self.copies
-            .retain(|copy| now - copy.at < (slowest + late).max(copy.max_age));
-        for copy in &self.copies {
-            let age = now - copy.at;
-            for slot in signing.iter().filter(|slot| !copy.slots.contains(slot)) {
-                let obedient = age < copy.max_age;
-                // It was not fetched anew, so it is kept for longer than its age.
-                let promised = self
-                    .promised_since((age + 1 - late).max(0))
-                    .is_some_and(|since| self.began[slot] >= since);
-                if obedient || promised {
-                    return Err(refusal(*slot, format!("whoever has {copy:?}")));
-                }
-            }
-        }
-        let cold = self.rng.random_range(0..self.fleet.len());
-        self.fleet[cold].restart();
-        let poorest = answers
-            .iter()
-            .map(|answer| &answer.set)
-            .min_by_key(|set| set.slots.len())
-            .unwrap();
-        let promises: Vec<_> = self
-            .fleet
-            .iter()
-            .map(|verifier| self.promised_since(verifier.learns_within))
-            .collect();
-        for (verifier, promised_since) in self.fleet.iter_mut().zip(promises) {
-            let rng = &mut self.rng;
-            let mut fetch = || {
-                let any = rng.random_range(0..answers.len());
-                if rng.random() { poorest } else { &answers[any].set }.clone()
-            };
-            for slot in &signing {
-                let promised = promised_since.is_some_and(|since| self.began[slot] >= since);
-                if verifier.knows(*slot, now, &mut fetch) {
-                    verifier.verified += usize::from(promised);
-                } else if promised {
-                    return Err(refusal(*slot, format!("{verifier:?}")));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What a node answers at this instant, if it can sign.
-    fn answer(&self, node: &Node) -> Option<Answer> {
-        let extra = |loosened| i64::from(self.loosened == Some(loosened));
-        let Version { ring, client_life, .. } = self.view(node);
-        let at = NumericDate::from_epoch(self.now + node.clock);
-        let life = node.policy.settings().longest_access_ttl.max(*client_life);
-        let jwks = Jwks {
-            body: Vec::new(),
-            etag: String::new(),
-            changes_at: ring.next_change(at),
-        };
-        let max_age = jwks.max_age(at, node.policy.settings().jwks_max_age, 0).get();
-        Some(Answer {
-            slot: ring.active(at)?.record.slot,
-            accepted_until: (at + life).epoch() + extra(Loosened::TokenLife) + LEEWAY + extra(Loosened::Leeway) - 1,
-            set: Fetched {
-                at: self.now,
-                slots: self.published(ring, at),
-                max_age: max_age + extra(Loosened::MaxAge),
-            },
-        })
-    }
-
-    fn published(&self, ring: &KeyRing<Row>, at: NumericDate) -> Vec<i64> {
-        let soon = at + Seconds::new(1);
-        let removed_early = |row: &Row| {
-            self.loosened == Some(Loosened::Hold)
-                && ring.removed_at(&row.record.kid).is_some_and(|removed| removed <= soon)
-        };
-        let published = ring.published(at).filter(|row| !removed_early(row));
-        published.map(|row| row.record.slot).collect()
-    }
-
-    /// A key signs for the first time: plans what the operator does until the next one does.
-    fn turned(&mut self) {
-        self.turns += 1;
-        let lead = RotationPolicy::new(self.settings).unwrap().lead().get();
-        let period = self.settings.period.get();
-        let at = self.now
-            + [1, lead, lead + 11, self.rng.random_range(1..=period)]
-                .choose(&mut self.rng)
-                .unwrap();
-        let act = match self.rng.random_range(0..10) {
-            0..3 => Act::Rotate,
-            3 => Act::Taint,
-            4 => Act::ClientLife(life(&self.settings, &mut self.rng)),
-            5 | 6 => {
-                let rotation = at + self.rng.random_range(30..=lead.max(60));
-                self.plan(rotation, Act::Rotate);
-                Act::Settings
-            }
-            _ => return,
-        };
-        self.plan(at, act);
-    }
 }
 
 /// A number up to `most`, most often one of the ends.
@@ -554,38 +320,4 @@ fn extreme(most: i64, rng: &mut StdRng) -> i64 {
         4..8 => most,
         _ => rng.random_range(0..=most),
     }
-}
-
-/// Settings that the policy accepts. What verifiers were ever told stays within `slowest_verifier` when it is told no longer.
-fn settings(before: Option<(&RotationSettings, Seconds)>, rng: &mut StdRng) -> RotationSettings {
-    let one_of = |choices: &[i64], rng: &mut StdRng| Seconds::new(*choices.choose(rng).unwrap());
-    let mut slowest_verifier = one_of(&[0, 30, 60, 300, 600, 1_200, 3_600, 86_400], rng);
-    let jwks_max_age = one_of(&[60, 120, 300, 3_600], rng);
-    if let Some((before, longest_max_age)) = before {
-        if rng.random() {
-            return RotationSettings {
-                longest_access_ttl: life(before, rng),
-                ..*before
-            };
-        }
-        if jwks_max_age < longest_max_age {
-            slowest_verifier = slowest_verifier.max(longest_max_age);
-        }
-    }
-    let lead = slowest_verifier.max(jwks_max_age).get() + 10;
-    let settings = RotationSettings {
-        period: Seconds::new(lead) + one_of(&[1, 1, 5, 100, lead / 2, 2 * lead], rng),
-        jwks_max_age,
-        slowest_verifier,
-        ..crate::keys::policy::default_settings()
-    };
-    RotationSettings {
-        longest_access_ttl: life(&settings, rng),
-        ..settings
-    }
-}
-
-fn life(settings: &RotationSettings, rng: &mut StdRng) -> Seconds {
-    let most = settings.period.get() * 2;
-    Seconds::new([1, 60, 600, 3_600].choose(rng).unwrap().min(&most).to_owned())
 }
