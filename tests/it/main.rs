@@ -19,6 +19,8 @@ mod key_compromise;
 #[cfg(feature = "failpoints")]
 mod key_crashes;
 #[cfg(test)]
+mod key_damage;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod logs;
