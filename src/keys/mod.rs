@@ -6,13 +6,13 @@
 
 mod algorithm;
 mod authority;
+mod broken_promise;
 mod certificate;
 mod import;
 mod jwks;
 mod pem;
 mod plan;
 mod policy;
-mod policy_error;
 mod private_key;
 mod private_key_file;
 mod public_key;
@@ -29,12 +29,12 @@ mod verifiers;
 
 pub use algorithm::{RsaBits, RsaBitsError, SigningAlgorithm, UnknownAlgorithm};
 pub use authority::{CertificateAuthority, Leaf};
+pub use broken_promise::{BrokenPromise, PolicyError};
 pub use certificate::{Certificate, CertificateError};
 pub use import::{ImportError, ImportedAuthority, ImportedKey};
 pub use jwks::Jwks;
 pub use plan::{KeySpan, Plan, PlanWarning, PlannedChange, PlannedEvent};
 pub use policy::{CLOCK_SKEW, HOLD_MARGIN, NODE_REFRESH, RotationPolicy, RotationSettings, Slot, Step, Urgency};
-pub use policy_error::{BrokenPromise, PolicyError};
 pub use private_key::{KeyError, PrivateKey, Signer};
 pub use public_key::PublicKey;
 pub use ring::{KeyRing, KeyState, Turning};

@@ -1,4 +1,4 @@
-use super::policy_error::{at_least, at_most};
+use super::broken_promise::{at_least, at_most};
 use super::{BrokenPromise, KeyRing, KeyState, PolicyError, RsaBits, SigningAlgorithm, Turning};
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 

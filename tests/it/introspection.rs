@@ -1,5 +1,7 @@
 //! Introspection and revocation, black box over HTTP on both databases: rows I and W of the catalogue.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use keywheel::oauth::{Audiences, ClientId, ClientMetadata, GrantType, Seconds};
 use serde_json::json;
 
@@ -90,6 +92,34 @@ fn an_access_token_is_described_to_who_may_ask() {
             (&answer["active"], &answer["sub"], answer.get("username")),
             (&json!(true), &json!("service"), None)
         );
+    });
+}
+
+// J-05, RFC 8725 section 3.10
+#[test]
+fn a_kid_is_looked_up_in_memory_and_whatever_it_holds_is_no_address() {
+    staged(|stage| {
+        let token = &stage.session.access;
+        let (_, rest) = token.split_once('.').unwrap();
+        let mut header = crate::support::jwt::part(token, 0);
+        let long = "k".repeat(4_096);
+        for kid in [
+            "unknown",
+            "../../keys/master.key",
+            "' OR '1'='1",
+            "https://keys.example/jwks.json",
+            "",
+            &long,
+        ] {
+            header["kid"] = json!(kid);
+            let forged = format!("{}.{rest}", BASE64_URL_SAFE_NO_PAD.encode(header.to_string()));
+            assert!(!stage.is_active(&forged), "{kid}");
+        }
+        // Longer than any request may be.
+        header["kid"] = json!("k".repeat(65_536));
+        let forged = format!("{}.{rest}", BASE64_URL_SAFE_NO_PAD.encode(header.to_string()));
+        assert_eq!(stage.ask(&stage.gateway, &forged).status, 413);
+        assert!(stage.is_active(token));
     });
 }
 

@@ -1,11 +1,6 @@
 //! Real verifiers with the caches that they have when nobody configures them, against the real program while its keys turn, by
 //! a clock that nobody moves: these tests wait.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "what was measured is for who runs it with --nocapture"
-)]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -35,6 +30,7 @@ const SHORTEST: [(&str, &str); 3] = [
 
 //
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are for people, with --nocapture")]
 fn through_three_turns_real_verifiers_with_default_caches_accept_every_token() {
     #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
     let turns = std::env::var("KEYWHEEL_LIVE_TURNS").map_or(3, |turns| turns.parse().unwrap());
@@ -66,11 +62,11 @@ fn through_three_turns_real_verifiers_with_default_caches_accept_every_token() {
 
 #[test]
 #[ignore = "waits eleven minutes, until the last cache has let go of a revoked key"]
+#[expect(clippy::print_stdout, reason = "the figures are for people, with --nocapture")]
 fn a_verifier_learns_of_a_new_key_and_forgets_a_revoked_one_within_what_is_said_of_it() {
     let stage = Stage::with(&[("KEYWHEEL_TOKENS_ACCESS_TTL", "30m")]);
     let watch = Watch::start(&stage);
-    let first = watch.await_each(Duration::from_secs(30), |seen| seen.error.is_none());
-    println!("all started: {first:?}");
+    watch.await_each(Duration::from_secs(30), |seen| seen.error.is_none());
     // The key after the next is published now, a moment after everybody has fetched the set, and signs at once.
     let second = stage.rotate_now();
     let third = stage.await_next(&second);

@@ -7,7 +7,6 @@ mod certificates;
 #[cfg(test)]
 mod client_auth;
 #[cfg(test)]
-#[cfg(test)]
 #[cfg(feature = "failpoints")]
 mod crashes;
 #[cfg(test)]
@@ -23,6 +22,8 @@ mod key_compromise;
 #[cfg(test)]
 #[cfg(feature = "failpoints")]
 mod key_crashes;
+#[cfg(test)]
+mod key_damage;
 #[cfg(test)]
 mod key_import;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keywheel::keys::Urgency;
+use keywheel::keys::{RsaBits, Urgency};
 use keywheel::oauth::{NumericDate, Seconds};
 use keywheel::server::admin::{KeyAdmin, KeyError};
 use serde_json::Value;
@@ -246,6 +246,52 @@ fn a_longer_token_life_keeps_keys_published_for_longer() {
             "the key leaves once its last token has expired"
         );
     });
+}
+
+//
+#[test]
+fn the_wheel_turns_from_one_size_of_rsa_to_another_and_back_and_every_token_verifies_throughout() {
+    on_sqlite(|database| {
+        let mut clock = Options::default().clock;
+        let mut live: Vec<String> = Vec::new();
+        let mut sizes = Vec::new();
+        // A key is made a turn before it signs, so a size shows a turn late. Keys of 4096 bits take long to make: one will do.
+        for rsa_bits in [
+            RsaBits::Bits2048,
+            RsaBits::Bits4096,
+            RsaBits::Bits3072,
+            RsaBits::Bits2048,
+            RsaBits::Bits2048,
+        ] {
+            let server = TestServer::with(
+                database.url(),
+                Options {
+                    rsa_bits,
+                    clock,
+                    access_ttl: PERIOD * 2,
+                    ..options()
+                },
+            );
+            server.tick().unwrap();
+            let name = format!("client-{}", sizes.len());
+            let token = server.granted(&server.client(&name, metadata()), &[]);
+            sizes.push(signature_bits(&token));
+            live.push(token);
+            let jwks = server.get(JWKS).json();
+            // Tokens of two periods' life: those of the last two turns, of both sizes.
+            for token in live.iter().rev().take(2) {
+                verify_with(&jwks, token).unwrap();
+            }
+            server.advance(PERIOD);
+            clock = one_clock(&server);
+        }
+        assert_eq!(sizes, [2048, 2048, 4096, 3072, 2048]);
+    });
+}
+
+fn signature_bits(token: &str) -> usize {
+    // Base64url without padding: four characters for three bytes.
+    token.rsplit('.').next().unwrap().len() * 3 / 4 * 8
 }
 
 pub(crate) fn policy() -> keywheel::keys::RotationPolicy {

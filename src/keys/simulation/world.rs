@@ -1,25 +1,22 @@
 //! A database, the nodes that serve from it, and an operator, by clocks that differ and with rows that are seen late.
 
-mod database;
-mod settings;
+mod judge;
+mod operator;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use operator::{Act, settings};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
-use self::settings::{extreme, life, settings};
 use super::Loosened;
 use super::fleet::{Fetched, Verifier};
 use crate::keys::{
-    CLOCK_SKEW, Jwks, KeyRecord, KeyRing, NODE_REFRESH, RotationPolicy, RotationSettings, Slot, Step, Turning, Urgency,
+    CLOCK_SKEW, KeyRecord, KeyRing, NODE_REFRESH, RotationPolicy, RotationSettings, Slot, Step, Turning,
 };
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
-
-/// How long verifiers accept a token that has expired.
-const LEEWAY: i64 = 300;
 
 /// A token that was not accepted.
 #[derive(Debug)]
@@ -68,30 +65,6 @@ struct Node {
     policy: RotationPolicy,
     /// The version that it has read itself.
     read: usize,
-}
-
-/// A token and a JWK set.
-struct Answer {
-    /// The key of the token.
-    slot: i64,
-    /// The last second in which a verifier accepts it, by a clock that is behind.
-    accepted_until: i64,
-    set: Fetched,
-}
-
-/// What an operator does.
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    /// `keys rotate`.
-    Rotate,
-    /// `keys taint`, once every verifier can know the successor.
-    Taint,
-    /// A client's tokens live so long.
-    ClientLife(Seconds),
-    /// The settings of every node change, one node after the other.
-    Settings,
-    /// A node is restarted with new settings.
-    Restart(usize, RotationSettings),
 }
 
 pub(super) struct World {
@@ -206,27 +179,6 @@ impl World {
         self.promise();
     }
 
-    /// What is promised from now on: a verifier has to be within what is set on every node, and for the operator.
-    fn promise(&mut self) {
-        let nodes = self.nodes.iter().map(|node| node.policy.settings());
-        let settings = nodes.chain([&self.settings]).map(|settings| settings.slowest_verifier);
-        let slowest = settings.min().map_or(0, Seconds::get);
-        for (promised, _) in &mut self.promises {
-            *promised = slowest.min(*promised);
-        }
-        if self.promises.iter().all(|(promised, _)| *promised < slowest) {
-            // A key that nodes are about to sign with when settings change is out of reach.
-            self.promises
-                .push((slowest, self.now + (NODE_REFRESH + CLOCK_SKEW).get()));
-        }
-    }
-
-    /// The first instant at which a key may begin to sign that a verifier must know then, though it learns only within so long.
-    fn promised_since(&self, learns_within: i64) -> Option<i64> {
-        let promises = self.promises.iter().filter(|(slowest, _)| learns_within <= *slowest);
-        promises.map(|(_, since)| *since).min()
-    }
-
     /// As `Wheel::tick`.
     fn tick(&mut self, node: usize) {
         for _ in 0..4 {
@@ -256,212 +208,129 @@ impl World {
                     }),
                     Step::Postpone { kid, from, to } => self.activate(&kid, from, to),
                     Step::Raise(life) => self.raise(life, None),
-                    Step::Renew(kid) => {
-                        let ring = &self.newest().ring;
-                        let eternal = (NumericDate::from_epoch(0), NumericDate::from_epoch(i64::MAX));
-                        let renewed = ring
-                            .key(&kid)
-                            .and_then(|row| policy.renewal(ring, &**row, eternal, now));
-                        let until = renewed.map(|(_, until)| until);
-                        self.write(|row| {
-                            if row.record.kid == kid {
-                                row.certified_until = until.unwrap_or(row.certified_until);
-                            }
-                        });
-                    }
+                    Step::Renew(kid) => self.renew(&kid, &policy, now),
                 }
             }
             self.nodes[node].read = self.versions.len() - 1;
         }
     }
 
-    fn act(&mut self, act: Act) {
-        let now = NumericDate::from_epoch(self.now + self.operator_clock);
-        let policy = RotationPolicy::new(self.settings).unwrap();
-        match act {
-            Act::Rotate => {
-                let ring = &self.newest().ring;
-                let Some((kid, mut at)) = policy.early_activation(ring, now, Urgency::WhenSafe) else {
-                    return;
-                };
-                let planned = ring.key(&kid).unwrap().record.activates_at;
-                if at != planned {
-                    at = at - Seconds::new(i64::from(self.loosened == Some(Loosened::EarlyTurn)));
-                    self.activate(&kid, planned, at);
-                }
+    /// As `Wheel::renew`, with an authority that never ends.
+    fn renew(&mut self, kid: &Thumbprint, policy: &RotationPolicy, now: NumericDate) {
+        let ring = &self.newest().ring;
+        let eternal = (NumericDate::from_epoch(0), NumericDate::from_epoch(i64::MAX));
+        let renewed = ring.key(kid).and_then(|row| policy.renewal(ring, &**row, eternal, now));
+        self.write(|row| {
+            if let (true, Some((_, until))) = (row.record.kid == *kid, renewed) {
+                row.certified_until = until;
             }
-            Act::Taint => {
-                let ring = &self.newest().ring;
-                let (Some(active), Some(next)) = (ring.active(now), ring.next(now)) else {
-                    return;
-                };
-                if next.record.published_at + policy.lead() <= now {
-                    let kid = active.record.kid.clone();
-                    self.write(|row| {
-                        if row.record.kid == kid {
-                            row.record.tainted_at = Some(now);
-                            row.private = false;
-                        }
-                    });
-                }
-            }
-            Act::ClientLife(life) => self.raise(life, Some(life)),
-            Act::Settings => {
-                let settings = settings(Some((&self.settings, self.longest_max_age)), &mut self.rng);
-                self.longest_max_age = self.longest_max_age.max(settings.jwks_max_age);
-                self.settings = settings;
-                self.promise();
-                let mut at = self.now;
-                for node in 0..self.nodes.len() {
-                    self.plan(at, Act::Restart(node, settings));
-                    at += self.rng.random_range(0..30);
-                }
-                self.restarts_of(self.now);
-            }
-            Act::Restart(node, settings) => self.start(node, settings),
-        }
+        });
     }
 
-    fn plan(&mut self, at: i64, act: Act) {
-        self.acts.entry(at).or_default().push(act);
-        self.agenda.insert(at);
-    }
-
-    /// Those that are to be restarted in this very second.
-    fn restarts_of(&mut self, now: i64) {
-        for act in self.acts.remove(&now).unwrap_or_default() {
-            self.act(act);
+    /// As `Store::create_signing_key`.
+    fn create(&mut self, mut slot: Slot, policy: &RotationPolicy) {
+        let newest = self.newest();
+        if newest.ring.keys().any(|row| row.record.slot == slot.slot) {
+            return;
         }
-        self.agenda.remove(&now);
-    }
-
-    /// Every node signs; the whole fleet verifies, at once and for as long as it accepts the token.
-    fn sign_and_verify(&mut self) -> Result<(), Refusal> {
-        let now = self.now;
-        let refusal = |slot, by: String| Refusal { at: now, slot, by };
-        let answers: Option<Vec<Answer>> = self.nodes.iter().map(|node| self.answer(node)).collect();
-        let answers = answers.ok_or_else(|| refusal(0, "nobody signs".to_owned()))?;
-        let signing: BTreeSet<i64> = answers.iter().map(|answer| answer.slot).collect();
-        for answer in &answers {
-            let until = self.accepted_until.entry(answer.slot).or_insert(answer.accepted_until);
-            *until = answer.accepted_until.max(*until);
-        }
-        for slot in &signing {
-            if !self.began.contains_key(slot) {
-                self.began.insert(*slot, now);
-                self.turned();
+        let certified_until = policy.certificate_not_after(&slot);
+        let waits = slot.activates_at > slot.published_at;
+        match self.loosened {
+            Some(Loosened::Lead) if waits => {
+                slot.published_at = slot.published_at - Seconds::new(1);
+                slot.activates_at = slot.activates_at - Seconds::new(1);
             }
-        }
-        self.accepted_until.retain(|_, until| *until >= now);
-        // A verifier that starts just now, by whatever node.
-        for slot in self.accepted_until.keys() {
-            if let Some(node) = answers.iter().position(|answer| !answer.set.slots.contains(slot)) {
-                return Err(refusal(*slot, format!("whoever asks node {node}")));
+            Some(Loosened::UnpublishedNext) if waits => {
+                slot.published_at = slot.published_at - policy.lead();
+                slot.activates_at = slot.published_at + policy.lead();
             }
+            _ => {}
         }
-        for answer in &answers {
-            self.copies.push(answer.set.clone());
-        }
-        let slowest = self.promises.iter().map(|(slowest, _)| *slowest).max().unwrap_or(0);
-        let late = i64::from(self.loosened == Some(Loosened::SlowestVerifier));
-        self.copies
-            .retain(|copy| now - copy.at < (slowest + late).max(copy.max_age));
-        for copy in &self.copies {
-            let age = now - copy.at;
-            for slot in signing.iter().filter(|slot| !copy.slots.contains(slot)) {
-                let obedient = age < copy.max_age;
-                // It was not fetched anew, so it is kept for longer than its age.
-                let promised = self
-                    .promised_since((age + 1 - late).max(0))
-                    .is_some_and(|since| self.began[slot] >= since);
-                if obedient || promised {
-                    return Err(refusal(*slot, format!("whoever has {copy:?}")));
-                }
-            }
-        }
-        let cold = self.rng.random_range(0..self.fleet.len());
-        self.fleet[cold].restart();
-        let poorest = answers
-            .iter()
-            .map(|answer| &answer.set)
-            .min_by_key(|set| set.slots.len())
-            .unwrap();
-        let promises: Vec<_> = self
-            .fleet
-            .iter()
-            .map(|verifier| self.promised_since(verifier.learns_within))
-            .collect();
-        for (verifier, promised_since) in self.fleet.iter_mut().zip(promises) {
-            let rng = &mut self.rng;
-            let mut fetch = || {
-                let any = rng.random_range(0..answers.len());
-                if rng.random() { poorest } else { &answers[any].set }.clone()
-            };
-            for slot in &signing {
-                let promised = promised_since.is_some_and(|since| self.began[slot] >= since);
-                if verifier.knows(*slot, now, &mut fetch) {
-                    verifier.verified += usize::from(promised);
-                } else if promised {
-                    return Err(refusal(*slot, format!("{verifier:?}")));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What a node answers at this instant, if it can sign.
-    fn answer(&self, node: &Node) -> Option<Answer> {
-        let extra = |loosened| i64::from(self.loosened == Some(loosened));
-        let Version { ring, client_life, .. } = self.view(node);
-        let at = NumericDate::from_epoch(self.now + node.clock);
-        let life = node.policy.settings().longest_access_ttl.max(*client_life);
-        let jwks = Jwks {
-            body: Vec::new(),
-            etag: String::new(),
-            changes_at: ring.next_change(at),
-        };
-        let max_age = jwks.max_age(at, node.policy.settings().jwks_max_age, 0).get();
-        Some(Answer {
-            slot: ring.active(at)?.record.slot,
-            accepted_until: (at + life).epoch() + extra(Loosened::TokenLife) + LEEWAY + extra(Loosened::Leeway) - 1,
-            set: Fetched {
-                at: self.now,
-                slots: self.published(ring, at),
-                max_age: max_age + extra(Loosened::MaxAge),
+        let life = policy.settings().longest_access_ttl.max(newest.client_life);
+        let row = Row {
+            record: KeyRecord {
+                kid: Thumbprint::parse(&format!("{:0>42}0", slot.slot)).unwrap(),
+                alg: policy.settings().algorithm,
+                slot: slot.slot,
+                published_at: slot.published_at,
+                activates_at: slot.activates_at,
+                certificate: Vec::new(),
+                longest_token_life: life,
+                tainted_at: None,
+                revoked_at: None,
             },
-        })
-    }
-
-    fn published(&self, ring: &KeyRing<Row>, at: NumericDate) -> Vec<i64> {
-        let soon = at + Seconds::new(1);
-        let removed_early = |row: &Row| {
-            self.loosened == Some(Loosened::Hold)
-                && ring.removed_at(&row.record.kid).is_some_and(|removed| removed <= soon)
+            private: true,
+            certified_until,
         };
-        let published = ring.published(at).filter(|row| !removed_early(row));
-        published.map(|row| row.record.slot).collect()
+        let rows = self.rows().into_iter().chain([row]).collect();
+        self.commit(rows, self.newest().client_life);
     }
 
-    /// A key signs for the first time: plans what the operator does until the next one does.
-    fn turned(&mut self) {
-        self.turns += 1;
-        let lead = RotationPolicy::new(self.settings).unwrap().lead().get();
-        let period = self.settings.period.get();
-        let at = self.now
-            + [1, lead, lead + 11, self.rng.random_range(1..=period)]
-                .choose(&mut self.rng)
-                .unwrap();
-        let act = match self.rng.random_range(0..10) {
-            0..3 => Act::Rotate,
-            3 => Act::Taint,
-            4 => Act::ClientLife(life(&self.settings, &mut self.rng)),
-            5 | 6 => {
-                let rotation = at + self.rng.random_range(30..=lead.max(60));
-                self.plan(rotation, Act::Rotate);
-                Act::Settings
+    /// As `Store::set_activation`.
+    fn activate(&mut self, kid: &Thumbprint, from: NumericDate, to: NumericDate) {
+        self.write(|row| {
+            if row.record.kid == *kid && row.record.activates_at == from {
+                row.record.activates_at = to;
             }
-            _ => return,
-        };
-        self.plan(at, act);
+        });
+    }
+
+    /// As `Store::raise_token_life`, together with a change of a client if there is one.
+    fn raise(&mut self, life: Seconds, client_life: Option<Seconds>) {
+        let raises = self.loosened != Some(Loosened::NotRaised);
+        let mut rows = self.rows();
+        for row in rows.iter_mut().filter(|row| raises && row.private) {
+            row.record.longest_token_life = row.record.longest_token_life.max(life);
+        }
+        self.commit(rows, client_life.unwrap_or(self.newest().client_life));
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.newest().ring.keys().map(|row| (**row).clone()).collect()
+    }
+
+    /// A transaction over all rows.
+    fn write(&mut self, change: impl Fn(&mut Row)) {
+        let mut rows = self.rows();
+        rows.iter_mut().for_each(change);
+        self.commit(rows, self.newest().client_life);
+    }
+
+    fn commit(&mut self, mut rows: Vec<Row>, client_life: Seconds) {
+        let before = &self.newest().ring;
+        let newest = rows.iter().map(|row| row.record.slot).max();
+        // Rows are kept for ever, but of those that left the set long ago nothing follows any more.
+        rows.retain(|row| {
+            let removed = before.removed_at(&row.record.kid);
+            row.private
+                || Some(row.record.slot) == newest
+                || removed.is_none_or(|removed| removed.epoch() + 1_000 > self.now)
+        });
+        let ring = KeyRing::new(rows.into_iter().map(Arc::new));
+        for node in &self.nodes {
+            self.agenda.extend([self.now + node.lag, self.now + node.lag + 1]);
+            for row in ring.keys() {
+                let kid = &row.record.kid;
+                for change in [ring.starts_at(kid), ring.removed_at(kid)].into_iter().flatten() {
+                    let change = change.epoch() - node.clock;
+                    self.agenda
+                        .extend([change - 1, change].iter().filter(|change| **change > self.now));
+                }
+            }
+        }
+        self.versions.push(Version {
+            committed: self.now,
+            ring,
+            client_life,
+        });
+    }
+}
+
+/// A number up to `most`, most often one of the ends.
+fn extreme(most: i64, rng: &mut StdRng) -> i64 {
+    match rng.random_range(0..9) {
+        0..4 => 0,
+        4..8 => most,
+        _ => rng.random_range(0..=most),
     }
 }

@@ -36,6 +36,7 @@ pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) struct Options {
     pub(crate) issuer: &'static str,
     pub(crate) period: Seconds,
+    pub(crate) rsa_bits: RsaBits,
     pub(crate) slowest_verifier: Seconds,
     pub(crate) jwks_max_age: Seconds,
     pub(crate) access_ttl: Seconds,
@@ -55,6 +56,7 @@ impl Default for Options {
         Options {
             issuer: ISSUER,
             period: Seconds::days(30),
+            rsa_bits: RsaBits::default(),
             slowest_verifier: Seconds::hours(24),
             jwks_max_age: Seconds::new(300),
             access_ttl: Seconds::minutes(10),
@@ -138,7 +140,7 @@ impl TestServer {
         let issuer = IssuerUrl::parse(options.issuer).unwrap();
         let policy = RotationPolicy::new(RotationSettings {
             algorithm: SigningAlgorithm::Rs256,
-            rsa_bits: RsaBits::default(),
+            rsa_bits: options.rsa_bits,
             period: options.period,
             jwks_max_age: options.jwks_max_age,
             slowest_verifier: options.slowest_verifier,

@@ -51,7 +51,6 @@ pub enum BrokenPromise {
     TooOld,
 }
 
-/// Refuses a value below a bound.
 pub(super) fn at_least(
     setting: &'static str,
     value: Seconds,
@@ -66,7 +65,6 @@ pub(super) fn at_least(
     })
 }
 
-/// Refuses a value above a bound.
 pub(super) fn at_most(
     setting: &'static str,
     value: Seconds,
