@@ -433,6 +433,38 @@ fn without_the_database_a_refresh_is_503_and_works_when_it_returns() {
     session(&refresh(&server, &client, &first.refresh, &[]));
 }
 
+//
+#[test]
+fn after_a_fail_over_to_a_synchronous_standby_no_exchange_is_forgotten() {
+    use crate::support::postgres::TestPostgres;
+    let mut primary = TestPostgres::start_durable();
+    let standby = primary.standby();
+    let server = TestServer::start(&primary.url("postgres"));
+    let client = server.client("shop", for_people());
+    server.user("alice", PASSWORD);
+    let first = sign_in(&server, &client, &[]);
+    let second = session(&refresh(&server, &client, &first.refresh, &[]));
+    let newest = session(&refresh(&server, &client, &second.refresh, &[]));
+    let replayed = sign_in(&server, &client, &[]);
+    session(&refresh(
+        &server,
+        &client,
+        &session(&refresh(&server, &client, &replayed.refresh, &[])).refresh,
+        &[],
+    ));
+    primary.stop();
+    standby.promote();
+    let options = Options {
+        // What was acknowledged is there, so nobody takes it for a backup.
+        before: Some(server.remembered()),
+        ..server.options()
+    };
+    let server = TestServer::with(&standby.url("postgres"), options);
+    session(&refresh(&server, &client, &newest.refresh, &[]));
+    assert_refused(&refresh(&server, &client, &replayed.refresh, &[]), 400, "invalid_grant");
+    assert_refused(&refresh(&server, &client, &first.refresh, &[]), 400, "invalid_grant");
+}
+
 #[test]
 fn what_has_expired_leaves_the_tables() {
     with_session(&for_people(), |server, client, first| {

@@ -199,6 +199,52 @@ impl TestPostgres {
     }
 
     fn launch(tls: Option<()>, durability: &[&str]) -> Self {
+        Self::launch_with(tls, durability, &|data| {
+            let arguments = [
+                "-D",
+                data,
+                "-A",
+                "trust",
+                "-U",
+                "keywheel",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+            ];
+            ("initdb", arguments.map(str::to_owned).to_vec())
+        })
+    }
+
+    /// A server that follows this one and acknowledges each of its commits before this one does.
+    pub(crate) fn standby(&self) -> Self {
+        let port = self.port.to_string();
+        let standby = Self::launch_with(None, &["fsync=on"], &|data| {
+            let from = ["-h", "127.0.0.1", "-p", &port, "-U", "keywheel"];
+            let how = ["-D", data, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"];
+            (
+                "pg_basebackup",
+                [&from[..], &how[..]].concat().into_iter().map(str::to_owned).collect(),
+            )
+        });
+        let here = self.url("postgres");
+        execute(&here, "ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
+        execute(&here, "SELECT pg_reload_conf()").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while execute(&here, "SELECT sync_state FROM pg_stat_replication").unwrap() != ["sync"] {
+            assert!(Instant::now() < deadline, "the standby does not follow");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        standby
+    }
+
+    /// Has a standby take over.
+    pub(crate) fn promote(&self) {
+        assert_eq!(execute(&self.url("postgres"), "SELECT pg_promote()").unwrap(), ["t"]);
+    }
+
+    /// `make` names the program that makes the data directory, and its arguments.
+    fn launch_with(tls: Option<()>, durability: &[&str], make: &dyn Fn(&str) -> (&'static str, Vec<String>)) -> Self {
         let programs = programs();
         let directory = tempfile::tempdir().unwrap().keep();
         let mut options: Vec<String> = [
@@ -227,20 +273,8 @@ impl TestPostgres {
             chown(&directory, Some(user), Some(group)).unwrap();
         }
         let data = directory.join("data").display().to_string();
-        let initdb = programs.join("initdb").display().to_string();
-        let arguments = [
-            "-D",
-            &data,
-            "-A",
-            "trust",
-            "-U",
-            "keywheel",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ];
-        let made = as_user(user, &initdb, &arguments.map(str::to_owned));
+        let (program, arguments) = make(&data);
+        let made = as_user(user, &programs.join(program).display().to_string(), &arguments);
         let output = Command::new(&made[0])
             .args(&made[1..])
             .current_dir("/")
@@ -248,7 +282,7 @@ impl TestPostgres {
             .unwrap();
         assert!(
             output.status.success(),
-            "initdb: {}",
+            "{program}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
 
