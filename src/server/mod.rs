@@ -126,7 +126,14 @@ impl Server {
         before: Option<&Remembered>,
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
-        let clock_tolerance = settings.clock_tolerance;
+        let clock_skew = ClockSkew::new(settings.clock_tolerance);
+        clock_skew.look(&store, cx.now)?;
+        if clock_skew.is_off() {
+            // Before the wheel may turn by it.
+            let reason =
+                "this machine's clock is off from the database's by more than keys allow for: set it, and start again";
+            return Err(Failure::Unavailable(reason, None));
+        }
         // Before anything is loaded: what changes from here on is seen at the first tick.
         let last_change = store.latest_change()?;
         let mut uid = [0; 16];
@@ -164,14 +171,13 @@ impl Server {
             latest: Latest::new(cx.now),
             watch,
             expiries: Expiries::default(),
-            clock_skew: ClockSkew::new(clock_tolerance),
+            clock_skew,
             watched_at: AtomicI64::new(cx.now.epoch()),
             metrics: Metrics::new(),
             tended_at: AtomicI64::new(cx.now.epoch()),
             swept_at: AtomicI64::new(cx.now.epoch()),
         };
         server.follow_users()?;
-        server.clock_skew.look(&server.store, cx.now)?;
         Ok(server)
     }
 
@@ -221,6 +227,10 @@ impl Server {
             self.wheel.distrust();
         }
         self.revoked.poll(&self.store, cx.now)?;
+        if self.clock_skew.is_off() {
+            // By a wrong clock nothing is made, destroyed or deleted.
+            return self.wheel.follow(&self.store, cx.now);
+        }
         self.wheel.tick(&self.store, cx)?;
         self.expiries
             .tell(&self.wheel.turn(cx.now), self.wheel.policy(), cx.now);

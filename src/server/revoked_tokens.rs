@@ -121,3 +121,60 @@ impl fmt::Debug for RevokedTokens {
         write!(f, "RevokedTokens({})", known.until.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> NumericDate {
+        NumericDate::from_epoch(1_000_000 + seconds)
+    }
+
+    fn followed(now: NumericDate) -> RevokedTokens {
+        let revoked = RevokedTokens::default();
+        revoked.change(|known| known.synced_at = Some(now));
+        revoked
+    }
+
+    #[test]
+    fn it_answers_while_it_follows_the_database_and_knows_its_own_revocations_always() {
+        let revoked = followed(at(0));
+        revoked.add("own", at(600));
+        for (seconds, own, other) in [
+            (0, Some(true), Some(false)),
+            (5, Some(true), Some(false)),
+            (6, Some(true), None),
+        ] {
+            assert_eq!(
+                (revoked.knows("own", at(seconds)), revoked.knows("other", at(seconds))),
+                (own, other)
+            );
+        }
+        revoked.begin_anew();
+        assert_eq!(revoked.knows("own", at(0)), None);
+    }
+
+    // N-03
+    #[test]
+    fn more_revocations_than_are_kept_are_left_to_the_database_and_memory_stays_bounded() {
+        let revoked = followed(at(0));
+        for n in 0..2 * MOST {
+            revoked.add(&n.to_string(), at(600));
+        }
+        revoked.change(|known| {
+            assert_eq!(known.until.len(), MOST + 1);
+            // As a poll does that finds too many.
+            known.synced_at = (known.until.len() <= MOST).then_some(at(0));
+        });
+        assert_eq!(
+            (revoked.knows("0", at(1)), revoked.knows("x", at(1))),
+            (Some(true), None)
+        );
+        revoked.change(|known| known.clear(at(700)));
+        assert_eq!(
+            revoked.change(|known| (known.until.len(), known.last)),
+            (0, 0),
+            "what is left is read anew"
+        );
+    }
+}

@@ -163,11 +163,17 @@ impl Wheel {
 
     /// Follows what other nodes changed and takes the steps that are due.
     pub(super) fn tick(&self, store: &Store, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.follow(store, cx.now)?;
+        self.turn_as_due(store, cx)
+    }
+
+    /// Follows what other nodes changed, and takes no step.
+    pub(super) fn follow(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
         if self.stale.load(Ordering::Acquire) {
-            self.reload(store, cx.now)?;
+            self.reload(store, now)?;
             self.stale.store(false, Ordering::Release);
         }
-        self.turn_as_due(store, cx)
+        Ok(())
     }
 
     fn reload(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
