@@ -114,7 +114,7 @@ impl Store {
     /// [`RotationOutcome::Rotated`] is durable once it is answered. The event is recorded in that case alone.
     pub fn rotate(&self, rotation: &Rotation, event: &AuditEvent) -> Result<RotationOutcome, Error> {
         let (rotation, event) = (rotation.clone(), event.clone());
-        let outcome = self.write(move |conn| match conn {
+        let outcome = self.write_repeatable(move |conn| match conn {
             Conn::Postgres(link) => {
                 failpoint!("rotation.sending");
                 let (hash, at) = (rotation.hash.as_bytes(), rotation.at.epoch());
@@ -140,7 +140,7 @@ impl Store {
                     (false, false) => RotationOutcome::Ended,
                 })
             }
-            Conn::Sqlite(_) => rotate_in_steps(conn, &rotation, event),
+            Conn::Sqlite(_) => rotate_in_steps(conn, &rotation, &event),
         });
         failpoint!("rotation.answered");
         outcome
@@ -148,7 +148,7 @@ impl Store {
 }
 
 /// On SQLite, where the writer lets nothing come in between.
-fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: AuditEvent) -> Result<RotationOutcome, Fault> {
+fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: &AuditEvent) -> Result<RotationOutcome, Fault> {
     failpoint!("rotation.begun");
     let (hash, at) = (rotation.hash.as_bytes(), rotation.at.epoch());
     let usable: Option<(String, i64, i64, Option<i64>)> = on!(conn, c => usable!(hash, at)
@@ -176,7 +176,7 @@ fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: AuditEvent) -> R
     };
     insert(conn, &successor)?;
     failpoint!("rotation.inserted");
-    audit::insert(conn, &[event])?;
+    audit::insert(conn, std::slice::from_ref(event))?;
     failpoint!("rotation.complete");
     Ok(RotationOutcome::Rotated)
 }

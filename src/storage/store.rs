@@ -173,6 +173,17 @@ impl Store {
         }
     }
 
+    /// The same for a statement that may be run again after a rollback, which many ask for at once: on SQLite it is cheaper.
+    pub(super) fn write_repeatable<T: Send + 'static>(
+        &self,
+        statement: impl Fn(&mut Conn) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        match &self.0.writer {
+            Some(writer) => writer.submit_repeatable(statement),
+            None => self.read(statement),
+        }
+    }
+
     /// A transaction of an administrator, or of the key wheel: whatever it changes is announced to all nodes and, with its
     /// audit events, becomes visible at once or not at all.
     pub(super) fn administer<T: Send + 'static>(

@@ -1,7 +1,8 @@
 //! The one thread that writes to SQLite.
 //!
 //! SQLite has one writer at a time however many ask, and most of a write is waiting for the disk. So intentions queue here,
-//! and one commit carries all that wait (group commit), each in a savepoint of its own so that a failing one takes nobody with it.
+//! and one commit carries all that wait (group commit). A failing one takes nobody with it: each has a savepoint of its own, or
+//! those that can be run twice have none and are run again with one, should any of them fail.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -56,10 +57,33 @@ impl Writer {
         &self,
         intention: impl FnOnce(&mut Conn) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
+        let mut once = Some(intention);
+        let intention = move |conn: &mut Conn| {
+            let intention = once.take().ok_or_else(|| Fault::corrupt("sqlite-writer", "an intention ran twice".to_owned()))?;
+            intention(conn)
+        };
+        self.wait_for(intention, Repeatable::No)
+    }
+
+    /// The same for what can be run a second time after the first was rolled back. SQLite copies every page that is changed in a
+    /// savepoint, which for a few rows is a tenth of the work.
+    pub(super) fn submit_repeatable<T: Send + 'static>(
+        &self,
+        intention: impl Fn(&mut Conn) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.wait_for(intention, Repeatable::Yes)
+    }
+
+    fn wait_for<T: Send + 'static>(
+        &self,
+        intention: impl FnMut(&mut Conn) -> Result<T, Fault> + Send + 'static,
+        repeatable: Repeatable,
+    ) -> Result<T, Error> {
         let (reply, answer) = sync_channel(1);
         let turn = Arc::new(Turn::default());
         let job = Box::new(Intention {
-            intention: Some(intention),
+            intention,
+            repeatable,
             outcome: None,
             turn: Arc::clone(&turn),
             reply,
@@ -120,29 +144,40 @@ impl Turn {
 trait Job: Send {
     /// Whether the caller still waits; from now on it does until it is answered.
     fn begin(&self) -> bool;
+    /// Whether it may be run again after a rollback.
+    fn repeatable(&self) -> Repeatable;
     /// Runs the intention; returns whether its changes are to be kept.
     fn run(&mut self, conn: &mut Conn) -> bool;
     /// Tells the caller: its own outcome, or why the batch was not committed.
     fn answer(self: Box<Self>, committed: &Result<(), Error>);
 }
 
+/// Whether an intention may be run a second time. Those that may come first in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Repeatable {
+    Yes,
+    No,
+}
+
 struct Intention<T, F> {
-    intention: Option<F>,
+    intention: F,
+    repeatable: Repeatable,
     outcome: Option<Result<T, Error>>,
     turn: Arc<Turn>,
     reply: SyncSender<Result<T, Error>>,
 }
 
-impl<T: Send, F: FnOnce(&mut Conn) -> Result<T, Fault> + Send> Job for Intention<T, F> {
+impl<T: Send, F: FnMut(&mut Conn) -> Result<T, Fault> + Send> Job for Intention<T, F> {
     fn begin(&self) -> bool {
         self.turn.begin()
     }
 
+    fn repeatable(&self) -> Repeatable {
+        self.repeatable
+    }
+
     fn run(&mut self, conn: &mut Conn) -> bool {
-        let Some(intention) = self.intention.take() else {
-            return false;
-        };
-        let outcome = catch_unwind(AssertUnwindSafe(|| conn.run(intention)))
+        let outcome = catch_unwind(AssertUnwindSafe(|| conn.run(&mut self.intention)))
             .unwrap_or_else(|_panic| Err(Error::Database(Cause::new("the intention panicked"))));
         let keep = outcome.is_ok();
         self.outcome = Some(outcome);
@@ -187,23 +222,37 @@ fn serve(jobs: &Receiver<Box<dyn Job>>, first: Option<Conn>, open: &dyn Fn() -> 
     }
 }
 
-/// Runs the batch in one transaction. An error means that nothing of it happened.
+/// Runs the batch in one transaction. An error means that nothing of it happened. Those who wait at the same time do not mind in
+/// which order.
 fn commit(conn: &mut Conn, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
+    batch.sort_by_key(|job| job.repeatable());
+    let repeatable = batch.partition_point(|job| job.repeatable() == Repeatable::Yes);
     conn.run(|conn| Ok(conn.batch("BEGIN IMMEDIATE")?))?;
     let committed = conn.run(|conn| {
-        for job in batch {
-            conn.batch("SAVEPOINT intention")?;
-            if !job.run(conn) {
-                conn.batch("ROLLBACK TO intention")?;
-            }
-            conn.batch("RELEASE intention")?;
+        let (repeatable, once) = batch.split_at_mut(repeatable);
+        if !repeatable.iter_mut().all(|job| job.run(conn)) {
+            conn.batch("ROLLBACK")?;
+            conn.batch("BEGIN IMMEDIATE")?;
+            one_by_one(conn, repeatable)?;
         }
+        one_by_one(conn, once)?;
         Ok(conn.batch("COMMIT")?)
     });
     if committed.is_err() && conn.batch("ROLLBACK").is_err() {
         tracing::debug!("SQLite had rolled the batch back already");
     }
     committed
+}
+
+fn one_by_one(conn: &mut Conn, jobs: &mut [Box<dyn Job>]) -> Result<(), Fault> {
+    for job in jobs {
+        conn.batch("SAVEPOINT intention")?;
+        if !job.run(conn) {
+            conn.batch("ROLLBACK TO intention")?;
+        }
+        conn.batch("RELEASE intention")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -254,6 +303,52 @@ mod tests {
         assert_eq!(rows(&writer), 0);
         insert(&writer).unwrap();
         assert_eq!(rows(&writer), 1);
+    }
+
+    #[test]
+    fn what_can_be_run_twice_needs_no_savepoint_and_is_run_again_alone_when_one_of_them_fails() {
+        let statements = Arc::new(AtomicU64::new(0));
+        let (_directory, writer) = counting_writer(Duration::from_secs(5), Arc::clone(&statements));
+        let batch = |fails: &[i64]| {
+            let (entered, has_entered) = sync_channel(1);
+            let (release, is_released) = sync_channel::<()>(1);
+            std::thread::scope(|scope| {
+                let writer = &writer;
+                scope.spawn(move || {
+                    writer.submit(move |_| {
+                        entered.send(()).unwrap();
+                        is_released.recv().unwrap();
+                        Ok(())
+                    })
+                });
+                has_entered.recv().unwrap();
+                let before = statements.load(Ordering::Relaxed);
+                let waiting = [1, 2, 3].map(|n| {
+                    let value = if fails.contains(&n) { "NULL".to_owned() } else { n.to_string() };
+                    let sql = format!("INSERT INTO t VALUES ({value}, '')");
+                    // One of those that cannot be run twice is among them, and is run once.
+                    scope.spawn(move || match n {
+                        1 => writer.submit(move |conn| Ok(conn.batch(&sql)?)),
+                        _ => writer.submit_repeatable(move |conn| Ok(conn.batch(&sql)?)),
+                    })
+                });
+                std::thread::sleep(Duration::from_millis(200));
+                release.send(()).unwrap();
+                let answers = waiting.map(|answer| answer.join().unwrap().is_ok());
+                assert_eq!(answers, [1, 2, 3].map(|n| !fails.contains(&n)));
+                statements.load(Ordering::Relaxed) - before
+            })
+        };
+        // The end of the batch before; then a transaction, two inserts and one with its savepoint.
+        assert_eq!(batch(&[]), 2 + (2 + 2 + 3));
+        assert_eq!(rows(&writer), 3);
+        // The first of the two may be the one that fails, and is then the only one that was tried.
+        let told = batch(&[2]);
+        let again = 2 + 3 + 4;
+        assert!([2 + (2 + 1 + again + 3), 2 + (2 + 2 + again + 3)].contains(&told), "{told}");
+        assert_eq!(rows(&writer), 5);
+        batch(&[1, 2, 3]);
+        assert_eq!(rows(&writer), 5);
     }
 
     #[test]
