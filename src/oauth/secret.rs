@@ -96,7 +96,7 @@ impl SecretHash {
     }
 
     /// The bytes to be stored.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 

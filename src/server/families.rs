@@ -3,38 +3,64 @@
 //! A family has one live token. Its successor is derived from the family and the generation, so whoever lost an answer can be
 //! given the very same successor again, and nothing forks.
 
+use std::sync::Arc;
+
 use tracing::warn;
 
-use super::grants::{Beginning, Continuation};
+use super::grants::{Beginning, Continuation, Known};
 use super::{Context, Failure, RegisteredClient, Server, TokenError, TokenRequest, audit};
 use crate::failpoint::failpoint;
-use crate::oauth::{ErrorCode, NumericDate, OAuthError, Parameter, RefreshToken, Seconds};
+use crate::oauth::{ErrorCode, NumericDate, OAuthError, Parameter, RefreshToken, Seconds, SecretHash};
 use crate::storage::{self, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome};
 
 /// How a presented refresh token stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It has no successor: it is exchanged.
-    Newest,
+    /// It has no successor, as far as that is known: it is exchanged.
+    Newest(Known),
     /// It has one, just made and not used yet: the client did not get it, and is given it again.
     AnswerLost,
 }
 
 /// Finds what a presented refresh token is, and judges it. What was exchanged before and comes again is a theft or a defect:
 /// then the whole family ends (RFC 9700 §4.14.2).
-pub(super) fn look_up(
+///
+/// A token that this node gave out itself is not read from the database: the exchange finds out what has become of it.
+pub(super) fn find(
     server: &Server,
     presented: &str,
     client: &RegisteredClient,
     request: &TokenRequest,
     cx: &Context<'_>,
-) -> Result<(Box<RefreshTokenRecord>, Standing), TokenError> {
+) -> Result<(Arc<RefreshTokenRecord>, Standing), TokenError> {
     let hash = server.vault.refresh_hasher().hash(presented);
-    let record = server
-        .store
-        .refresh_token(&hash)?
-        .ok_or(refused("unknown refresh token"))?;
+    match server.successors.get(&hash) {
+        Some(record) => judged(server, record, Known::Remembered, client, request, cx),
+        None => look_up(server, &hash, client, request, cx),
+    }
+}
+
+fn look_up(
+    server: &Server,
+    hash: &SecretHash,
+    client: &RegisteredClient,
+    request: &TokenRequest,
+    cx: &Context<'_>,
+) -> Result<(Arc<RefreshTokenRecord>, Standing), TokenError> {
+    let record = server.store.refresh_token(hash)?;
     failpoint!("refresh.looked_up");
+    let record = Arc::new(record.ok_or(refused("unknown refresh token"))?);
+    judged(server, record, Known::LookedUp, client, request, cx)
+}
+
+fn judged(
+    server: &Server,
+    record: Arc<RefreshTokenRecord>,
+    known: Known,
+    client: &RegisteredClient,
+    request: &TokenRequest,
+    cx: &Context<'_>,
+) -> Result<(Arc<RefreshTokenRecord>, Standing), TokenError> {
     if record.family.client_row != client.client.row {
         // The family is not touched: whoever holds a stolen token must not be able to end it through another client.
         server
@@ -46,9 +72,9 @@ pub(super) fn look_up(
     if record.family.end(judged_at).is_some() || record.expires_at <= judged_at {
         return Err(refused("the family has ended or expired").into());
     }
-    let standing = judge(&record, retry_window(client), judged_at);
-    match standing {
-        Judgement::Stands(standing) => Ok((Box::new(record), standing)),
+    match judge(&record, retry_window(client), judged_at) {
+        Judgement::Newest => Ok((record, Standing::Newest(known))),
+        Judgement::AnswerLost => Ok((record, Standing::AnswerLost)),
         Judgement::TooEager => Err(refused("the refresh token was exchanged a moment ago").into()),
         Judgement::Reused => {
             let event = audit::refresh_reuse(&client.client, &record, request, cx.now);
@@ -59,8 +85,10 @@ pub(super) fn look_up(
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Judgement {
-    Stands(Standing),
+    Newest,
+    AnswerLost,
     /// Strict clients: a parallel request was first. Nothing ends.
     TooEager,
     Reused,
@@ -69,12 +97,12 @@ enum Judgement {
 /// Pure: what a living family's token is, by its row, its successor's and the time.
 fn judge(record: &RefreshTokenRecord, window: Seconds, now: NumericDate) -> Judgement {
     let Some(rotated_at) = record.rotated_at else {
-        return Judgement::Stands(Standing::Newest);
+        return Judgement::Newest;
     };
     let age = now.since(rotated_at);
     let unused = record.successor_rotated == Some(false);
     if unused && window > Seconds::new(0) && age <= window {
-        Judgement::Stands(Standing::AnswerLost)
+        Judgement::AnswerLost
     } else if window == Seconds::new(0) && age <= PARALLEL {
         Judgement::TooEager
     } else {
@@ -111,7 +139,7 @@ pub(super) fn conclude(
         Continuation::None => Ok(None),
         Continuation::Begin(beginning) => begin(server, client, *beginning, request, cx).map(Some),
         Continuation::Repeat(record) => Ok(Some(successor(server, &record))),
-        Continuation::Rotate(record) => rotate(server, client, &record, request, cx).map(Some),
+        Continuation::Rotate(record, known) => rotate(server, client, (&record, known), request, cx).map(Some),
     }
 }
 
@@ -152,7 +180,7 @@ fn begin(
 fn rotate(
     server: &Server,
     client: &RegisteredClient,
-    record: &RefreshTokenRecord,
+    (record, known): (&RefreshTokenRecord, Known),
     request: &TokenRequest,
     cx: &Context<'_>,
 ) -> Result<RefreshToken, TokenError> {
@@ -165,18 +193,27 @@ fn rotate(
         at: cx.now,
         successor_expires_at: idle,
     };
-    match server
-        .store
-        .rotate(&rotation, &audit::refreshed(&client.client, record, request, cx.now))?
-    {
-        RotationOutcome::Rotated => Ok(token),
+    let event = audit::refreshed(&client.client, record, request, cx.now);
+    match (server.store.rotate(&rotation, &event)?, known) {
+        (RotationOutcome::Rotated, _) => {
+            server.successors.replace(record, &rotation);
+            Ok(token)
+        }
+        // What was remembered is out of date. What the token is now is judged as if it had just come.
+        (RotationOutcome::Replayed | RotationOutcome::Ended, Known::Remembered) => {
+            server.successors.forget(&rotation.hash);
+            match look_up(server, &rotation.hash, client, request, cx)?.1 {
+                Standing::AnswerLost => Ok(token),
+                Standing::Newest(_) => Err(Failure::Unavailable("the family changed meanwhile", None).into()),
+            }
+        }
         // Somebody was first between our look and our write: a parallel request of the same client, most likely.
-        RotationOutcome::Replayed => {
+        (RotationOutcome::Replayed, Known::LookedUp) => {
             let again = server.store.refresh_token(&rotation.hash)?;
             let lost = again.is_some_and(|again| {
                 let judged_at = server.latest.at(cx.now);
                 let judgement = judge(&again, retry_window(client), judged_at);
-                again.family.end(judged_at).is_none() && matches!(judgement, Judgement::Stands(Standing::AnswerLost))
+                again.family.end(judged_at).is_none() && judgement == Judgement::AnswerLost
             });
             if lost {
                 Ok(token)
@@ -184,11 +221,11 @@ fn rotate(
                 Err(refused("the refresh token was exchanged a moment ago").into())
             }
         }
-        RotationOutcome::Ended => Err(refused("the family ended meanwhile").into()),
+        (RotationOutcome::Ended, Known::LookedUp) => Err(refused("the family ended meanwhile").into()),
     }
 }
 
-/// The token that was looked up a moment ago.
+/// The token that was found a moment ago.
 fn presented(request: &TokenRequest) -> &str {
     request.parameters.get(Parameter::RefreshToken).unwrap_or_default()
 }

@@ -25,6 +25,7 @@ mod restore;
 mod revocation;
 mod revoked_tokens;
 mod rotation;
+mod successors;
 mod token;
 mod vault;
 mod verified_tokens;
@@ -36,7 +37,7 @@ pub use client_auth::{CLIENT_AUTH_METHODS, ClientCredentials};
 pub use directory::{Directory, RegisteredClient};
 pub use edge::{Context, Edge, Reach};
 pub use error::{Failure, TokenError};
-pub use grants::{Authorization, Beginning, Continuation, GRANTS, Grant, Limits};
+pub use grants::{Authorization, Beginning, Continuation, GRANTS, Grant, Known, Limits};
 pub use introspection::{ActiveToken, Introspection};
 pub use issuer::TokenResponse;
 pub use metadata::Endpoints;
@@ -55,6 +56,7 @@ use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::restore::Watch;
 use self::revoked_tokens::RevokedTokens;
 use self::rotation::load_ring;
+use self::successors::Successors;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
 use crate::storage::Store;
@@ -105,6 +107,7 @@ pub struct Server {
     throttle: Throttle,
     revoked: RevokedTokens,
     verified: VerifiedTokens,
+    successors: Successors,
     latest: Latest,
     watch: Watch,
     expiries: Expiries,
@@ -168,6 +171,7 @@ impl Server {
             throttle: Throttle::default(),
             revoked,
             verified: VerifiedTokens::default(),
+            successors: Successors::default(),
             latest: Latest::new(cx.now),
             watch,
             expiries: Expiries::default(),

@@ -59,7 +59,9 @@ impl Writer {
     ) -> Result<T, Error> {
         let mut once = Some(intention);
         let intention = move |conn: &mut Conn| {
-            let intention = once.take().ok_or_else(|| Fault::corrupt("sqlite-writer", "an intention ran twice".to_owned()))?;
+            let intention = once
+                .take()
+                .ok_or_else(|| Fault::corrupt("sqlite-writer", "an intention ran twice".to_owned()))?;
             intention(conn)
         };
         self.wait_for(intention, Repeatable::No)
@@ -220,6 +222,10 @@ fn serve(jobs: &Receiver<Box<dyn Job>>, first: Option<Conn>, open: &dyn Fn() -> 
             job.answer(&committed);
         }
     }
+    // The process may end before those that read have closed: so that the file is whole without its log.
+    if let Some(Err(error)) = connection.map(|mut conn| conn.batch("PRAGMA wal_checkpoint(TRUNCATE)")) {
+        tracing::debug!(%error, "the write-ahead log was left beside the database");
+    }
 }
 
 /// Runs the batch in one transaction. An error means that nothing of it happened. Those who wait at the same time do not mind in
@@ -324,7 +330,11 @@ mod tests {
                 has_entered.recv().unwrap();
                 let before = statements.load(Ordering::Relaxed);
                 let waiting = [1, 2, 3].map(|n| {
-                    let value = if fails.contains(&n) { "NULL".to_owned() } else { n.to_string() };
+                    let value = if fails.contains(&n) {
+                        "NULL".to_owned()
+                    } else {
+                        n.to_string()
+                    };
                     let sql = format!("INSERT INTO t VALUES ({value}, '')");
                     // One of those that cannot be run twice is among them, and is run once.
                     scope.spawn(move || match n {
@@ -345,7 +355,10 @@ mod tests {
         // The first of the two may be the one that fails, and is then the only one that was tried.
         let told = batch(&[2]);
         let again = 2 + 3 + 4;
-        assert!([2 + (2 + 1 + again + 3), 2 + (2 + 2 + again + 3)].contains(&told), "{told}");
+        assert!(
+            [2 + (2 + 1 + again + 3), 2 + (2 + 2 + again + 3)].contains(&told),
+            "{told}"
+        );
         assert_eq!(rows(&writer), 5);
         batch(&[1, 2, 3]);
         assert_eq!(rows(&writer), 5);

@@ -5,6 +5,8 @@ mod client_credentials;
 mod password;
 mod refresh_token;
 
+use std::sync::Arc;
+
 use self::client_credentials::ClientCredentialsGrant;
 use self::password::PasswordGrant;
 use self::refresh_token::RefreshTokenGrant;
@@ -73,9 +75,18 @@ pub enum Continuation {
     /// A family begins, for a user.
     Begin(Box<Beginning>),
     /// The presented token is exchanged for its successor.
-    Rotate(Box<RefreshTokenRecord>),
+    Rotate(Arc<RefreshTokenRecord>, Known),
     /// The presented token was exchanged a moment ago, and its successor is unused: the answer got lost, it is given again.
-    Repeat(Box<RefreshTokenRecord>),
+    Repeat(Arc<RefreshTokenRecord>),
+}
+
+/// Where a refresh token is known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It was just read.
+    LookedUp,
+    /// This node gave it out. It may have been exchanged, or its family ended, on another one.
+    Remembered,
 }
 
 /// A family of refresh tokens about to begin.
@@ -108,7 +119,7 @@ impl Continuation {
         match self {
             Continuation::None => None,
             Continuation::Begin(beginning) => Some(beginning.expires_at),
-            Continuation::Rotate(record) | Continuation::Repeat(record) => Some(record.family.expires_at),
+            Continuation::Rotate(record, _) | Continuation::Repeat(record) => Some(record.family.expires_at),
         }
     }
 }

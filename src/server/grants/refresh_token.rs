@@ -24,7 +24,7 @@ impl Grant for RefreshTokenGrant {
     ) -> Result<Authorization, TokenError> {
         let presented = request.parameters.get(Parameter::RefreshToken);
         let presented = presented.ok_or(OAuthError::invalid_request("refresh_token is missing"))?;
-        let (record, standing) = families::look_up(server, presented, client, request, cx)?;
+        let (record, standing) = families::find(server, presented, client, request, cx)?;
         let metadata = &client.client.metadata;
         if !record.family.scope.is_within(&metadata.scope) {
             let description = "the scope of this grant is no longer registered for this client";
@@ -45,7 +45,7 @@ impl Grant for RefreshTokenGrant {
         };
         let lineage = Lineage::Family(record.family.id.clone());
         let continuation = match standing {
-            Standing::Newest => Continuation::Rotate(record),
+            Standing::Newest(known) => Continuation::Rotate(record, known),
             Standing::AnswerLost => Continuation::Repeat(record),
         };
         Ok(Authorization {
