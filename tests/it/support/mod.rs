@@ -80,12 +80,8 @@ impl Database {
     /// Runs SQL behind the store's back.
     pub(crate) fn execute(&self, sql: &str) {
         if self.directory.is_some() {
-            use diesel::connection::{Connection, SimpleConnection};
-            let path = self.url.trim_start_matches("sqlite://");
-            diesel::SqliteConnection::establish(path)
-                .unwrap()
-                .batch_execute(sql)
-                .unwrap();
+            use diesel::connection::SimpleConnection;
+            self.sqlite_connection().batch_execute(sql).unwrap();
         } else {
             postgres::execute(&self.url, sql).unwrap();
         }
@@ -100,15 +96,21 @@ impl Database {
                 #[diesel(sql_type = diesel::sql_types::Text)]
                 value: String,
             }
-            let path = self.url.trim_start_matches("sqlite://");
             let sql = format!("SELECT CAST(value AS TEXT) AS value FROM ({sql})");
-            let rows: Vec<Row> = diesel::sql_query(sql)
-                .load(&mut SqliteConnection::establish(path).unwrap())
-                .unwrap();
+            let rows: Vec<Row> = diesel::sql_query(sql).load(&mut self.sqlite_connection()).unwrap();
             rows.into_iter().map(|row| row.value).collect()
         } else {
             postgres::execute(&self.url, sql).unwrap()
         }
+    }
+
+    /// It waits for locks: whoever closes a file last copies the log into it, and that may be a server that was just dropped.
+    fn sqlite_connection(&self) -> diesel::SqliteConnection {
+        use diesel::connection::{Connection, SimpleConnection};
+        let path = self.url.trim_start_matches("sqlite://");
+        let mut connection = diesel::SqliteConnection::establish(path).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        connection
     }
 
     /// Everything in it, as it is stored.

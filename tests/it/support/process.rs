@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -107,9 +107,25 @@ impl Folder {
 
     /// The same with further settings.
     pub(crate) fn refused_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> String {
-        let output = self.command(arguments).envs(settings.iter().copied()).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        let mut command = self.command(arguments);
+        command.envs(settings.iter().copied());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // What is not refused may serve for ever.
+        let lines = lines(child.stderr.take().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut said = Vec::new();
+        loop {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => said.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    child.kill().unwrap();
+                    break;
+                }
+            }
+        }
+        let (status, said) = (child.wait().unwrap(), said.join("\n"));
+        assert_eq!(status.code(), Some(1), "{arguments:?}: {said}");
         said
     }
 
