@@ -117,7 +117,11 @@ impl r2d2::ManageConnection for Connections {
 
     /// Costs no round trip: a server that hung up is noticed, one that fell silent is noticed by the statement.
     fn is_valid(&self, conn: &mut Conn) -> Result<(), ConnectError> {
-        if conn.is_lost() {
+        let lost = match conn {
+            Conn::Postgres(link) => link.is_lost_meanwhile(),
+            Conn::Sqlite(_) => false,
+        };
+        if lost {
             return Err(ConnectError("the server closed the connection".to_owned()));
         }
         Ok(())

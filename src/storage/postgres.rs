@@ -7,7 +7,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
 use diesel_async::AsyncPgConnection;
@@ -42,6 +42,8 @@ pub(super) struct Link {
     begin: Arc<str>,
     driver: AbortHandle,
     lane: Lane,
+    /// When it was last looked at.
+    seen_at: Instant,
 }
 
 impl Connector {
@@ -146,6 +148,7 @@ impl Connector {
             begin: format!("BEGIN; {}", set("LOCAL ")).into(),
             driver,
             lane,
+            seen_at: Instant::now(),
         })
     }
 }
@@ -154,6 +157,17 @@ impl Link {
     /// Whether the connection is known to have ended.
     pub(super) fn is_over(&self) -> bool {
         self.driver.is_finished()
+    }
+
+    /// Whether the connection has ended, as far as one can know without asking the server. One that was in use a moment ago is
+    /// believed to live: the look costs four system calls, and if it is wrong the statement fails as any under way does.
+    pub(super) fn is_lost_meanwhile(&mut self) -> bool {
+        let now = Instant::now();
+        if now.duration_since(self.seen_at) < A_MOMENT {
+            return self.is_over();
+        }
+        self.seen_at = now;
+        self.is_lost()
     }
 
     /// Whether the connection has ended, as far as one can know without asking the server.
@@ -183,6 +197,8 @@ impl Link {
     }
 }
 
+/// Between two looks whether a connection in use lives.
+const A_MOMENT: Duration = Duration::from_millis(100);
 /// How much longer than the server a statement's caller waits.
 const GRACE: Duration = Duration::from_secs(1);
 
