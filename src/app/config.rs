@@ -121,6 +121,7 @@ impl Config {
             jwks_max_age: read.parsed("signing.jwks_max_age")?,
             slowest_verifier: read.parsed("signing.slowest_verifier")?,
             longest_access_ttl: read.parsed("tokens.access_ttl")?,
+            wait_for_fetchers: read.parsed("signing.wait_for_fetchers")?,
         };
         let jwks_max_age = rotation.jwks_max_age;
         let access_ttl = rotation.longest_access_ttl;

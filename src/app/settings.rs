@@ -100,6 +100,12 @@ pub const SETTINGS: &[Setting] = &[
         "longest time that any verifier keeps the JWK set, whatever it is told",
     ),
     setting(
+        "signing.wait_for_fetchers",
+        &["KEYWHEEL_SIGNING_WAIT_FOR_FETCHERS"],
+        "0s",
+        "how long a turn waits at most until all who fetch the JWK set have the next key",
+    ),
+    setting(
         "tokens.access_ttl",
         &["KEYWHEEL_TOKENS_ACCESS_TTL"],
         "10m",

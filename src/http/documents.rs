@@ -1,10 +1,11 @@
 use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use rand::Rng as _;
 
-use super::{State, response};
+use super::{State, peer, response};
 use crate::oauth::{Seconds, Thumbprint};
 use crate::server::{Endpoint, Outcome};
 
@@ -28,6 +29,12 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     public(&mut response, "application/json", max_age).append_header((ETAG, jwks.etag.as_str()));
     let outcome = if unchanged { Outcome::Status(304) } else { Outcome::Ok };
     state.server.metrics().answered(Endpoint::Jwks, None, outcome);
+    let user_agent = request
+        .headers()
+        .get(USER_AGENT)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    let address = peer::address(&request, &state.trusted_proxies).ok().flatten();
+    state.server.fetched(&turn, user_agent, address, now);
     if unchanged {
         response.finish()
     } else {

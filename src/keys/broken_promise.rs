@@ -46,6 +46,9 @@ pub enum BrokenPromise {
     /// The lead is longer than the period.
     #[error("a key must be published longer than signing.jwks_max_age and signing.slowest_verifier before it signs")]
     NotYetKnown,
+    /// The certificate of the key that signs meanwhile could end.
+    #[error("certificates are made for turns that are one signing.period late at most")]
+    CertifiedTooBriefly,
     /// NIST SP 800-57 part 1 §5.3.6 grants a private signature key one to three years.
     #[error("a signing key should not serve longer than a year")]
     TooOld,

@@ -3,7 +3,8 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{HOLD_MARGIN, KeyRing, KeyState, RotationPolicy};
+use super::plan_reasons::{Reasons, too_slow};
+use super::{HOLD_MARGIN, KeyRing, KeyState, LongestLife, RotationPolicy};
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 
 /// What will happen to the keys, if nobody interferes.
@@ -56,6 +57,12 @@ pub enum PlanWarning {
         /// When the slowest verifier has fetched it.
         known_at: NumericDate,
     },
+    /// Libraries are slower by their defaults than the settings allow for.
+    #[error(
+        "by their defaults these refuse a new key for longer than signing.slowest_verifier and signing.jwks_max_age allow for: {0}. If one of \
+         them verifies your tokens, raise signing.slowest_verifier to that, or have it fetch the JWK set sooner"
+    )]
+    SlowVerifiers(String),
     /// The period is hardly longer than it has to be.
     #[error(
         "signing.period ({period}) leaves little beyond what verifiers need to learn of a key ({lead}): a server that is away for longer \
@@ -117,6 +124,8 @@ struct Turn {
     kid: Option<Thumbprint>,
     published_at: NumericDate,
     starts: NumericDate,
+    /// When it would start, if nobody had put it off or brought it forward; `None` for the key that signs.
+    planned: Option<NumericDate>,
     token_life: Seconds,
 }
 
@@ -124,28 +133,25 @@ struct Turn {
 const TURNS: usize = 3;
 
 impl RotationPolicy {
-    /// What will happen until the active key has changed three times.
-    pub fn plan(&self, ring: &KeyRing, now: NumericDate) -> Plan {
-        let mut events = leaving(ring, now);
+    /// What will happen until the active key has changed three times. `longest` is named where it decides.
+    pub fn plan(&self, ring: &KeyRing, longest: Option<&LongestLife>, now: NumericDate) -> Plan {
+        let reasons = Reasons { policy: self, longest };
+        let mut events = leaving(ring, &reasons, now);
         let turns = self.turns(ring, now);
         for turn in &turns {
             if turn.kid.is_none() {
-                let ahead = turn.starts.since(turn.published_at);
-                let reason = match ahead.get() {
-                    0 => "no key can sign, so it does at once".to_owned(),
-                    _ => format!("{ahead} before it signs; verifiers need {} to learn of it", self.lead()),
-                };
+                let reason = reasons.publication(turn.starts.since(turn.published_at));
                 events.push(turn.event(turn.published_at, PlannedChange::Publish, reason));
             }
             if turn.starts > now || turn.kid.is_none() {
-                let reason = format!("published since {}, so every verifier knows it", turn.published_at);
+                let reason = reasons.activation(turn.published_at, turn.starts, turn.planned);
                 events.push(turn.event(turn.starts, PlannedChange::Activate, reason));
             }
         }
         for (turn, successor) in turns.iter().zip(turns.iter().skip(1)) {
             let stops = successor.starts;
             events.push(turn.event(stops, PlannedChange::StopSigning, "its successor takes over".to_owned()));
-            let reason = format!("its last token expired {HOLD_MARGIN} ago");
+            let reason = reasons.removal(turn.token_life);
             events.push(turn.event(stops + turn.token_life + HOLD_MARGIN, PlannedChange::Remove, reason));
         }
         events.sort_by_key(|event| (event.at, event.what));
@@ -171,6 +177,13 @@ impl RotationPolicy {
             let starts = turn.starts;
             (starts < known_at).then_some(PlanWarning::TooSoon { kid, starts, known_at })
         }));
+        let slow: Vec<String> = too_slow(self)
+            .into_iter()
+            .map(|(name, span)| format!("{name} ({span})"))
+            .collect();
+        if !slow.is_empty() {
+            warnings.push(PlanWarning::SlowVerifiers(slow.join(", ")));
+        }
         let (period, lead) = (self.settings().period, self.lead());
         if period < lead + lead / 4 {
             warnings.push(PlanWarning::ShortPeriod {
@@ -201,6 +214,9 @@ impl RotationPolicy {
                 kid: Some(key.kid().clone()),
                 published_at: key.record().published_at,
                 starts: ring.starts_at(key.kid()).unwrap_or(key.record().activates_at),
+                planned: active
+                    .filter(|active| active.kid() != key.kid())
+                    .map(|active| self.activation_after(active.record().activates_at, key.record().published_at)),
                 token_life: key.record().longest_token_life,
             })
             .collect();
@@ -217,6 +233,7 @@ impl RotationPolicy {
                 kid: None,
                 published_at,
                 starts,
+                planned: Some(starts),
                 token_life: self.settings().longest_access_ttl,
             });
         }
@@ -265,7 +282,7 @@ fn spans(ring: &KeyRing, turns: &[Turn], now: NumericDate) -> Vec<KeySpan> {
 }
 
 /// The removal of the keys that are published and sign no more.
-fn leaving(ring: &KeyRing, now: NumericDate) -> Vec<PlannedEvent> {
+fn leaving(ring: &KeyRing, reasons: &Reasons<'_>, now: NumericDate) -> Vec<PlannedEvent> {
     let held = ring.published(now).filter(|key| {
         let state = ring.state(key.kid(), now);
         matches!(state, Some(KeyState::Retiring | KeyState::Tainted))
@@ -275,7 +292,7 @@ fn leaving(ring: &KeyRing, now: NumericDate) -> Vec<PlannedEvent> {
             at: ring.removed_at(key.kid())?,
             kid: Some(key.kid().clone()),
             what: PlannedChange::Remove,
-            reason: format!("its last token expired {HOLD_MARGIN} ago"),
+            reason: reasons.removal(key.record().longest_token_life),
         })
     })
     .collect()
@@ -291,7 +308,9 @@ mod tests {
     const DAY: i64 = 86_400;
 
     fn planned(ring: &KeyRing, now: i64) -> Vec<(i64, Option<i64>, PlannedChange)> {
-        let plan = RotationPolicy::new(default_settings()).unwrap().plan(ring, at(now));
+        let plan = RotationPolicy::new(default_settings())
+            .unwrap()
+            .plan(ring, None, at(now));
         plan.events
             .into_iter()
             .map(|event| {
@@ -336,7 +355,7 @@ mod tests {
             record(2, 3, 30 * DAY, 60 * DAY),
         ]);
         let policy = RotationPolicy::new(default_settings()).unwrap();
-        let plan = policy.plan(&ring, at(30 * DAY + 1));
+        let plan = policy.plan(&ring, None, at(30 * DAY + 1));
         let spans: Vec<_> = plan
             .spans
             .iter()
@@ -372,7 +391,7 @@ mod tests {
         };
         let policy = RotationPolicy::new(settings).unwrap();
         let told = |ring: &KeyRing, now| {
-            let warnings = policy.plan(ring, at(now)).warnings;
+            let warnings = policy.plan(ring, None, at(now)).warnings;
             warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
         let said = told(&KeyRing::default(), 0);
@@ -409,7 +428,7 @@ mod tests {
         let [super::super::Step::Create(slot)] = policy.due(&ring, now)[..] else {
             panic!("one key is due");
         };
-        let plan = policy.plan(&ring, now).events;
+        let plan = policy.plan(&ring, None, now).events;
         let event = |what| {
             plan.iter()
                 .find(|event| event.kid.is_none() && event.what == what)

@@ -1,5 +1,5 @@
 use super::broken_promise::{at_least, at_most};
-use super::{BrokenPromise, KeyRing, KeyState, PolicyError, RsaBits, SigningAlgorithm, Turning};
+use super::{BrokenPromise, KeyRecord, KeyRing, KeyState, PolicyError, RsaBits, SigningAlgorithm, Turning};
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 
 /// How long a node may take to see a row that another wrote. Nodes ask every second; this allows for a slow answer.
@@ -28,6 +28,9 @@ pub struct RotationSettings {
     pub slowest_verifier: Seconds,
     /// The longest life of any client's access tokens.
     pub longest_access_ttl: Seconds,
+    /// `signing.wait_for_fetchers`: how long a planned turn is put off at most until all who fetch the JWKS have the next key;
+    /// zero for not at all.
+    pub wait_for_fetchers: Seconds,
 }
 
 /// When keys are made, sign and vanish. One that exists breaks no verifier: settings that could are refused.
@@ -65,6 +68,13 @@ impl RotationPolicy {
             BrokenPromise::NotYetKnown,
         )?;
         at_most("signing.period", settings.period, LONGEST_PERIOD, BrokenPromise::TooOld)?;
+        // Certificates outlast a turn that is a period late.
+        at_most(
+            "signing.wait_for_fetchers",
+            settings.wait_for_fetchers,
+            settings.period,
+            BrokenPromise::CertifiedTooBriefly,
+        )?;
         Ok(policy)
     }
 
@@ -132,6 +142,27 @@ impl RotationPolicy {
             kid: record.kid.clone(),
             from,
             to,
+        })
+    }
+
+    /// How long who fetched the JWKS once is taken for somebody who verifies: a turn that waits for them must know of those who
+    /// came just before its key was published.
+    pub fn fetchers_memory(&self) -> Seconds {
+        self.settings.period * 2 + self.settings.wait_for_fetchers
+    }
+
+    /// How a planned turn that is about to happen can be put off a little, for the sake of fetchers that have not got the next key
+    /// yet: which key they need, and what to do. Not one that an operator brought forward, and never beyond the limit.
+    pub fn wait<'a, K: Turning>(&self, ring: &'a KeyRing<K>, now: NumericDate) -> Option<(&'a KeyRecord, Step)> {
+        let (active, next) = (ring.active(now)?.record(), ring.next(now)?.record());
+        let planned = self.activation_after(active.activates_at, next.published_at);
+        let (from, latest) = (next.activates_at, planned + self.settings.wait_for_fetchers);
+        let to = latest.min(from + (self.settings.wait_for_fetchers / WAITS).max(SHORTEST_WAIT));
+        // Late enough to know who came, and so early that no node signs with it by then.
+        let is_near = from > now + CLOCK_SKEW && from <= now + CLOCK_SKEW + NODE_REFRESH + NODE_REFRESH;
+        (from >= planned && is_near && to > from).then(|| {
+            let kid = next.kid.clone();
+            (next, Step::Postpone { kid, from, to })
         })
     }
 
@@ -214,6 +245,10 @@ pub enum Urgency {
     Now,
 }
 
+/// A wait for fetchers is divided into so many, so that the trail and the feed stay short and the turn comes soon after the last.
+const WAITS: i64 = 24;
+const SHORTEST_WAIT: Seconds = Seconds::minutes(1);
+
 const SHORTEST_MAX_AGE: Seconds = Seconds::new(1);
 const LONGEST_MAX_AGE: Seconds = Seconds::hours(1);
 const LONGEST_PERIOD: Seconds = Seconds::days(366);
@@ -227,6 +262,7 @@ pub(super) fn default_settings() -> RotationSettings {
         jwks_max_age: Seconds::new(300),
         slowest_verifier: Seconds::hours(24),
         longest_access_ttl: Seconds::minutes(10),
+        wait_for_fetchers: Seconds::new(0),
     }
 }
 

@@ -14,6 +14,7 @@ mod edge;
 mod error;
 mod expiry;
 mod families;
+mod fetchers;
 mod grants;
 mod introspection;
 mod issuer;
@@ -30,6 +31,7 @@ mod token;
 mod vault;
 mod verified_tokens;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -51,6 +53,7 @@ use self::address_block::AddressBlock;
 use self::client_auth::Failures;
 use self::clock_skew::ClockSkew;
 use self::expiry::Expiries;
+use self::fetchers::Fetchers;
 use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::restore::Watch;
@@ -111,6 +114,7 @@ pub struct Server {
     latest: Latest,
     watch: Watch,
     expiries: Expiries,
+    fetchers: Fetchers,
     clock_skew: ClockSkew,
     metrics: Metrics,
     tended_at: AtomicI64,
@@ -175,6 +179,7 @@ impl Server {
             latest: Latest::new(cx.now),
             watch,
             expiries: Expiries::default(),
+            fetchers: Fetchers::default(),
             clock_skew,
             watched_at: AtomicI64::new(cx.now.epoch()),
             metrics: Metrics::new(),
@@ -203,6 +208,11 @@ impl Server {
     /// What the server tells about itself, derived from what it dispatches on (RFC 8414).
     pub fn metadata(&self, endpoints: Endpoints) -> ServerMetadata {
         metadata::describe(&self.settings, endpoints)
+    }
+
+    /// Counts a fetch of the JWK set as it is in `turn`.
+    pub fn fetched(&self, turn: &Turn, user_agent: &[u8], address: Option<IpAddr>, now: NumericDate) {
+        self.fetchers.count(user_agent, address, turn.newest_key_at(), now);
     }
 
     /// Whether requests can be answered: the database was reached lately, and there is a key to sign with.
@@ -235,6 +245,8 @@ impl Server {
             // By a wrong clock nothing is made, destroyed or deleted.
             return self.wheel.follow(&self.store, cx.now);
         }
+        // Before the wheel may wait for those who did not come.
+        self.fetchers.flush(&self.store, cx.now)?;
         self.wheel.tick(&self.store, cx)?;
         self.expiries
             .tell(&self.wheel.turn(cx.now), self.wheel.policy(), cx.now);
@@ -243,6 +255,8 @@ impl Server {
             self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;
             self.store
                 .prune_audit_events(cx.now - self.settings.audit_retention, MOST_AUDIT_EVENTS)?;
+            self.store
+                .forget_fetchers(cx.now - self.wheel.policy().fetchers_memory())?;
             self.follow_users()?;
             self.tended_at.store(cx.now.epoch(), Ordering::Relaxed);
         }

@@ -52,13 +52,16 @@ pub struct Turn {
     in_force: Vec<TrustAnchor>,
     jwks: Jwks,
     body: Arc<[u8]>,
+    newest_key_at: NumericDate,
 }
 
 impl Turn {
     fn new(ring: Arc<KeyRing>, anchors: Arc<TrustAnchors>, now: NumericDate) -> Self {
         let jwks = ring.jwks(now);
         let in_force = anchors.in_force(&ring, now).into_iter().cloned().collect();
+        let newest_key_at = ring.published(now).map(|key| key.record().published_at).max();
         Turn {
+            newest_key_at: newest_key_at.unwrap_or(now),
             body: jwks.body.as_slice().into(),
             ring,
             anchors,
@@ -80,6 +83,11 @@ impl Turn {
     /// The JWK set as bytes, ready to be sent without a copy.
     pub fn jwks_body(&self) -> Arc<[u8]> {
         Arc::clone(&self.body)
+    }
+
+    /// When the newest key of the set was published: whoever gets the set knows all that were published until then.
+    pub fn newest_key_at(&self) -> NumericDate {
+        self.newest_key_at
     }
 
     /// The present authority, and after it every other on which it or a published key hangs.
@@ -164,7 +172,8 @@ impl Wheel {
     /// Follows what other nodes changed and takes the steps that are due.
     pub(super) fn tick(&self, store: &Store, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.follow(store, cx.now)?;
-        self.turn_as_due(store, cx)
+        self.turn_as_due(store, cx)?;
+        self.wait_for_fetchers(store, cx.now)
     }
 
     /// Follows what other nodes changed, and takes no step.
@@ -205,6 +214,31 @@ impl Wheel {
                 }
             }
             self.reload(store, cx.now)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a planned turn off a little while somebody who fetches the JWK set has not got the next key.
+    fn wait_for_fetchers(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
+        let turn = self.turn.load();
+        let Some((next, Step::Postpone { kid, from, to })) = self.settings.policy.wait(turn.ring(), now) else {
+            return Ok(());
+        };
+        let fetchers = store.fetchers()?;
+        let awaited = fetchers
+            .iter()
+            .filter(|fetcher| fetcher.lacks(next.published_at))
+            .count();
+        if awaited == 0 {
+            return Ok(());
+        }
+        let event = AuditEvent {
+            detail: json!({"planned": from, "activates_at": to, "awaited_fetchers": awaited}),
+            ..by_the_wheel("key.postponed", &kid, now)
+        };
+        if store.set_activation(&kid, from, to, &event)? {
+            info!(%kid, activates_at = %to, awaited, "put a turn off: not all who fetch the JWK set have the next key");
+            self.reload(store, now)?;
         }
         Ok(())
     }

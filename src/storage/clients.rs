@@ -224,6 +224,22 @@ pub(super) fn row_of(conn: &mut Conn, id: &str) -> Result<Option<i64>, Fault> {
         .optional())?)
 }
 
+impl Store {
+    /// The client whose access tokens live longest, of those with a life of their own.
+    pub fn longest_lived_client(&self) -> Result<Option<(String, Seconds)>, Error> {
+        self.read(|conn| {
+            let longest: Vec<(String, Option<i64>)> = on!(conn, c => clients::table
+                .filter(clients::access_ttl.is_not_null())
+                .order((clients::access_ttl.desc(), clients::client_id))
+                .limit(1)
+                .select((clients::client_id, clients::access_ttl))
+                .load(c))?;
+            let client = longest.into_iter().next();
+            Ok(client.and_then(|(client_id, life)| Some((client_id, Seconds::new(life?)))))
+        })
+    }
+}
+
 /// The longest life that a client of its own has for its tokens.
 pub(super) fn longest_access_ttl(conn: &mut Conn) -> Result<Seconds, Fault> {
     let longest: Option<i64> = on!(conn, c => clients::table

@@ -141,6 +141,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    jwks_fetchers (user_agent, address_block, newest_key_at) {
+        user_agent -> Text,
+        address_block -> Text,
+        newest_key_at -> BigInt,
+        fetches -> BigInt,
+        last_fetched_at -> BigInt,
+    }
+}
+
+diesel::table! {
     database_identity (id) {
         id -> BigInt,
         uid -> Text,

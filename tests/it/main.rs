@@ -12,6 +12,8 @@ mod crashes;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod fetchers;
+#[cfg(test)]
 mod floors;
 #[cfg(test)]
 mod interop;

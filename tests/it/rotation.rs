@@ -302,6 +302,7 @@ pub(crate) fn policy() -> keywheel::keys::RotationPolicy {
         jwks_max_age: Seconds::new(300),
         slowest_verifier: LEAD,
         longest_access_ttl: Seconds::minutes(10),
+        wait_for_fetchers: Seconds::new(0),
     })
     .unwrap()
 }

@@ -9,7 +9,7 @@ use super::{Process, actor};
 use crate::app::cli::KeysCommand;
 use crate::app::output::{self, Output};
 use crate::keys::{PlannedEvent, Urgency};
-use crate::server::admin::{KeyAdmin, KeyLine};
+use crate::server::admin::{FetcherLine, KeyAdmin, KeyLine};
 use crate::storage::Barring;
 
 /// `keywheel keys …`
@@ -25,9 +25,12 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
             for warning in &plan.warnings {
                 output::message(&format!("Warning: {warning}."));
             }
+            let fetchers = admin.fetchers(now)?;
             if format == Output::Json {
                 let document = |event: &PlannedEvent| json!({"at": event.at.to_string(), "kid": event.kid, "what": event.what, "reason": event.reason});
-                return output::json(&plan.events.iter().map(document).collect::<Vec<_>>());
+                let events: Vec<_> = plan.events.iter().map(document).collect();
+                let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
+                return output::json(&json!({"events": events, "warnings": warnings, "fetchers": fetchers}));
             }
             let row = |event: &PlannedEvent| {
                 let kid = event
@@ -40,7 +43,8 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
             output::table(
                 &["at", "what", "kid", "why then"],
                 plan.events.iter().map(row).collect(),
-            )
+            )?;
+            show(&fetchers)
         }
         KeysCommand::Rotate { now: at_once } => {
             let urgency = if at_once { Urgency::Now } else { Urgency::WhenSafe };
@@ -86,6 +90,37 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
         KeysCommand::Import(command) => import::run(process, &admin, command, format),
         KeysCommand::Ca(command) => authorities::run(&admin.authorities(now)?, &command, format),
     }
+}
+
+/// Who fetches the set, if anybody was seen.
+fn show(fetchers: &[FetcherLine]) -> anyhow::Result<()> {
+    if fetchers.is_empty() {
+        return Ok(());
+    }
+    let row = |fetcher: &FetcherLine| {
+        let has_next = match fetcher.has_next {
+            None => "–",
+            Some(true) => "yes",
+            Some(false) => "not yet",
+        };
+        vec![
+            has_next.to_owned(),
+            fetcher.user_agent.clone(),
+            fetcher.address_block.clone(),
+            fetcher.last_fetched_at.clone(),
+            fetcher.fetches.to_string(),
+        ]
+    };
+    output::table(
+        &[
+            "has the next key",
+            "fetcher of the JWK set",
+            "network",
+            "came last",
+            "fetches since then",
+        ],
+        fetchers.iter().map(row).collect(),
+    )
 }
 
 fn list(lines: &[KeyLine], format: Output) -> anyhow::Result<()> {

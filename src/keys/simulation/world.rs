@@ -90,6 +90,10 @@ pub(super) struct World {
     /// When each key signed first.
     began: BTreeMap<i64, i64>,
     pub(super) turns: usize,
+    /// Whether there are fetchers that do not come.
+    laggards: bool,
+    /// How often a turn was put off for fetchers.
+    pub(super) waits: usize,
 }
 
 impl World {
@@ -129,6 +133,8 @@ impl World {
             accepted_until: BTreeMap::new(),
             began: BTreeMap::new(),
             turns: 0,
+            waits: 0,
+            laggards: seed.is_multiple_of(3),
         };
         for node in 0..world.nodes.len() {
             world.start(node, settings);
@@ -191,7 +197,7 @@ impl World {
                 Step::Create(_) | Step::Destroy(_) | Step::Renew(_) => true,
             });
             if steps.is_empty() {
-                return;
+                return self.wait_for_fetchers(node, now);
             }
             // Nobody promises when a wheel is turned.
             if self.began.len() > 1 && self.rng.random_ratio(1, 3) {
@@ -212,6 +218,21 @@ impl World {
                 }
             }
             self.nodes[node].read = self.versions.len() - 1;
+        }
+    }
+
+    /// As `Wheel::wait_for_fetchers`, in a world where some do not come.
+    fn wait_for_fetchers(&mut self, node: usize, now: NumericDate) {
+        let policy = self.nodes[node].policy;
+        let ring = &self.view(&self.nodes[node]).ring;
+        let wait = policy.wait(ring, now).map(|(_, step)| step);
+        if let Some(Step::Postpone { kid, from, to }) = wait
+            && self.laggards
+            && self.rng.random_ratio(3, 4)
+        {
+            self.activate(&kid, from, to);
+            self.nodes[node].read = self.versions.len() - 1;
+            self.waits += 1;
         }
     }
 
@@ -313,8 +334,9 @@ impl World {
                 let kid = &row.record.kid;
                 for change in [ring.starts_at(kid), ring.removed_at(kid)].into_iter().flatten() {
                     let change = change.epoch() - node.clock;
-                    self.agenda
-                        .extend([change - 1, change].iter().filter(|change| **change > self.now));
+                    // And when a turn may be put off.
+                    let instants = [change - 12, change - 6, change - 1, change];
+                    self.agenda.extend(instants.iter().filter(|change| **change > self.now));
                 }
             }
         }

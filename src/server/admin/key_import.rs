@@ -126,7 +126,7 @@ impl KeyAdmin<'_> {
         self.store
             .replace_certificate_authority(&stored, &ders(&imported.issuers), &event)
             .map_err(Failure::from)?;
-        let plan = self.policy.plan(&self.ring()?, cx.now);
+        let plan = self.policy.plan(&self.ring()?, None, cx.now);
         let first = plan
             .events
             .iter()

@@ -4,11 +4,13 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::failpoint::failpoint;
-use crate::keys::{CertificateError, ImportError, KeyRing, OpenError, Plan, RotationPolicy, SigningKey, Urgency};
+use crate::keys::{
+    CertificateError, ImportError, KeyRing, LongestLife, OpenError, Plan, RotationPolicy, SigningKey, Urgency,
+};
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 use crate::server::rotation::load_ring;
 use crate::server::{Failure, Vault};
-use crate::storage::{AuditEvent, Barred, Barring, Store};
+use crate::storage::{AuditEvent, Barred, Barring, Fetcher, Store};
 
 /// Shows the signing keys, plans their turns, and turns them ahead of time.
 #[derive(Debug)]
@@ -43,6 +45,35 @@ pub struct KeyLine {
     pub certificate_sha256: String,
     /// When its certificate ends.
     pub certificate_not_after: String,
+}
+
+/// Somebody who fetches the JWK set, as people and programs see them. Times are RFC 3339.
+#[derive(Debug, Clone, Serialize)]
+pub struct FetcherLine {
+    /// The `User-Agent`; `(others)` for those that are not told apart.
+    pub user_agent: String,
+    /// The network; behind a proxy that is not trusted, the proxy's.
+    pub address_block: String,
+    /// Whether the set that it got last holds the next key; absent when there is no next key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub has_next: Option<bool>,
+    /// When it came last.
+    pub last_fetched_at: String,
+    /// How often since the newest key that it got was published.
+    pub fetches: u64,
+}
+
+impl FetcherLine {
+    fn of(fetcher: Fetcher, next_published_at: Option<NumericDate>) -> Self {
+        let newest = fetcher.newest;
+        FetcherLine {
+            has_next: next_published_at.map(|published_at| newest.newest_key_at >= published_at),
+            user_agent: newest.user_agent,
+            address_block: newest.address_block,
+            last_fetched_at: newest.last_fetched_at.to_string(),
+            fetches: newest.fetches,
+        }
+    }
 }
 
 /// What a rotation did.
@@ -145,7 +176,21 @@ impl<'a> KeyAdmin<'a> {
 
     /// The timeline of the next turns.
     pub fn plan(&self, now: NumericDate) -> Result<Plan, KeyError> {
-        Ok(self.policy.plan(&self.ring()?, now))
+        let longest = self.store.longest_lived_client().map_err(Failure::from)?;
+        let longest = longest.map(|(client_id, life)| LongestLife { client_id, life });
+        Ok(self.policy.plan(&self.ring()?, longest.as_ref(), now))
+    }
+
+    /// Who fetches the JWK set, those first that have not got the next key yet.
+    pub fn fetchers(&self, now: NumericDate) -> Result<Vec<FetcherLine>, KeyError> {
+        let next = self.ring()?.next(now).map(|key| key.record().published_at);
+        let fetchers = self.store.fetchers().map_err(Failure::from)?;
+        let mut lines: Vec<FetcherLine> = fetchers
+            .into_iter()
+            .map(|fetcher| FetcherLine::of(fetcher, next))
+            .collect();
+        lines.sort_by_key(|line| line.has_next);
+        Ok(lines)
     }
 
     /// Brings the activation of the next key forward. Running servers follow within a second.

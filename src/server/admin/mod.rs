@@ -12,5 +12,5 @@ pub use backup::BackupReport;
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
 pub use exposure::{Exposure, VerifierExposure};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};
-pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
+pub use keys::{FetcherLine, KeyAdmin, KeyError, KeyLine, Rotation};
 pub use users::{UserAdmin, UserError};

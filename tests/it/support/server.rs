@@ -38,6 +38,7 @@ pub(crate) struct Options {
     pub(crate) period: Seconds,
     pub(crate) rsa_bits: RsaBits,
     pub(crate) slowest_verifier: Seconds,
+    pub(crate) wait_for_fetchers: Seconds,
     pub(crate) jwks_max_age: Seconds,
     pub(crate) access_ttl: Seconds,
     pub(crate) password_grant: bool,
@@ -58,6 +59,7 @@ impl Default for Options {
             period: Seconds::days(30),
             rsa_bits: RsaBits::default(),
             slowest_verifier: Seconds::hours(24),
+            wait_for_fetchers: Seconds::new(0),
             jwks_max_age: Seconds::new(300),
             access_ttl: Seconds::minutes(10),
             password_grant: true,
@@ -78,6 +80,7 @@ pub(crate) struct TestServer {
     pub(crate) store: Store,
     pub(crate) server: Arc<Server>,
     pub(crate) url: String,
+    pub(crate) policy: RotationPolicy,
     vault: Arc<Vault>,
     edge: Edge,
     clock: Arc<AtomicI64>,
@@ -145,6 +148,7 @@ impl TestServer {
             jwks_max_age: options.jwks_max_age,
             slowest_verifier: options.slowest_verifier,
             longest_access_ttl: options.access_ttl,
+            wait_for_fetchers: options.wait_for_fetchers,
         })
         .unwrap();
         let wheel_settings = WheelSettings {
@@ -220,6 +224,7 @@ impl TestServer {
             vault,
             edge,
             clock,
+            policy,
             handles,
             thread: Some(thread),
         })

@@ -112,7 +112,7 @@ impl World {
 /// Settings that the policy accepts. What verifiers were ever told stays within `slowest_verifier` when it is told no longer.
 pub(super) fn settings(before: Option<(&RotationSettings, Seconds)>, rng: &mut StdRng) -> RotationSettings {
     let one_of = |choices: &[i64], rng: &mut StdRng| Seconds::new(*choices.choose(rng).unwrap());
-    let mut slowest_verifier = one_of(&[0, 30, 60, 300, 600, 1_200, 3_600, 86_400], rng);
+    let mut slowest_verifier = one_of(&[0, 0, 0, 30, 60, 300, 600, 1_200, 3_600, 86_400], rng);
     let jwks_max_age = one_of(&[60, 120, 300, 3_600], rng);
     if let Some((before, longest_max_age)) = before {
         if rng.random() {
@@ -132,8 +132,10 @@ pub(super) fn settings(before: Option<(&RotationSettings, Seconds)>, rng: &mut S
         slowest_verifier,
         ..crate::keys::policy::default_settings()
     };
+    let wait_for_fetchers = settings.period.min(one_of(&[0, 0, 1, 90, 3_600, 86_400], rng));
     RotationSettings {
         longest_access_ttl: life(&settings, rng),
+        wait_for_fetchers,
         ..settings
     }
 }
