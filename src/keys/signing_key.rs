@@ -4,7 +4,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use thiserror::Error;
 
-use super::{Certificate, CertificateError, KeyError, PublicKey, Signer, SigningAlgorithm};
+use super::{Certificate, CertificateError, KeyError, PublicKey, Signer, SigningAlgorithm, TrustAnchors};
 use crate::oauth::{Jwk, NumericDate, Seconds, Thumbprint, TokenType, base64url};
 
 /// The stored facts of a signing key, except its sealed private half. Everything else follows from them and from the time.
@@ -98,6 +98,16 @@ impl SigningKey {
             key.self_test()?;
         }
         Ok(key)
+    }
+
+    /// Refuses a certificate that names one of these authorities and was signed by none of them. One of an authority that nobody
+    /// knows is left to the verifiers.
+    pub fn certified_by(&self, anchors: &TrustAnchors) -> Result<(), OpenError> {
+        let altered = anchors.disown(self.certificate.der());
+        (!altered).then_some(()).ok_or_else(|| OpenError {
+            kid: self.record.kid.clone(),
+            fault: OpenFault::AlteredCertificate,
+        })
     }
 
     /// Signs a JWT (RFC 7515 §3.1) over claims that are already JSON. One RSA signature, and little else.
@@ -215,10 +225,12 @@ enum OpenFault {
     Certificate(#[from] CertificateError),
     #[error(transparent)]
     PrivateKey(#[from] KeyError),
-    #[error("its certificate is of another key; restore its row from a backup, or revoke it")]
+    #[error("its certificate is of another key; restore its row from a backup")]
     OtherCertificate,
-    #[error("its private half is of another key; restore its row from a backup, or revoke it")]
+    #[error("its private half is of another key; restore its row from a backup")]
     OtherPrivateKey,
+    #[error("its certificate was altered, the authority that it names did not sign it; restore its row from a backup")]
+    AlteredCertificate,
     #[error("its own signature does not verify ({0}); rotate it away, and suspect the machine")]
     SelfTest(String),
     #[error("it cannot be published: {0}")]

@@ -91,6 +91,16 @@ impl TrustAnchors {
         std::iter::once(&self.present).chain(&self.others)
     }
 
+    /// Whether the certificate names one of these authorities as its issuer, and none of them signed it.
+    pub fn disown(&self, certificate: &[u8]) -> bool {
+        let Ok(parsed) = parsed(certificate) else {
+            return true;
+        };
+        let issuer = parsed.issuer().to_string();
+        let mut named = self.all().filter(|anchor| anchor.subject == issuer).peekable();
+        named.peek().is_some() && !named.any(|anchor| anchor.issued(certificate))
+    }
+
     /// What a verifier has to pin at `now`: the present authority first, then every other on which it or a published key hangs.
     ///
     /// So an authority that was replaced stays as long as a key that it certified is published, and no longer.
@@ -165,6 +175,20 @@ mod tests {
         let end = old().not_after();
         assert_eq!(anchors.in_force(&keys, end - crate::oauth::Seconds::new(1)).len(), 2);
         assert_eq!(anchors.in_force(&keys, end).len(), 1);
+    }
+
+    // J-04
+    #[test]
+    fn a_certificate_that_was_altered_is_disowned_by_the_authority_that_it_names() {
+        let anchors = TrustAnchors::new(anchor(10, 0), vec![old()]);
+        let leaf = record(0, 1, 0, 0).certificate;
+        assert!(!anchors.disown(&leaf));
+        let mut altered = leaf.clone();
+        *altered.last_mut().unwrap() ^= 1;
+        assert!(anchors.disown(&altered));
+        assert!(anchors.disown(b"nonsense"));
+        let strangers = TrustAnchors::new(anchor(10, 0), vec![]);
+        assert!(!strangers.disown(&leaf), "of an authority that nobody knows here");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use arc_swap::{ArcSwap, Guard};
 use serde_json::json;
 use tracing::info;
 
-use super::authority::Authority;
+use super::authority::{Authority, trust_anchors};
 use super::{Context, Failure, Vault};
 use crate::failpoint::failpoint;
 use crate::keys::{
@@ -383,6 +383,7 @@ pub(super) fn load_ring(store: &Store, vault: &Vault) -> Result<KeyRing, Failure
 
 /// The same, knowing a ring of before: a key that was barred stays so, also when an older state of the database says otherwise.
 fn load_ring_after(store: &Store, vault: &Vault, before: &KeyRing) -> Result<KeyRing, Failure> {
+    let anchors = trust_anchors(store)?;
     let mut keys = Vec::new();
     for mut stored in store.signing_keys()? {
         if let Some(known) = before.key(&stored.kid) {
@@ -390,6 +391,10 @@ fn load_ring_after(store: &Store, vault: &Vault, before: &KeyRing) -> Result<Key
             stored.revoked_at = stored.revoked_at.or(known.record().revoked_at);
         }
         let key = open_key(stored, vault.data_key())?;
+        if let Some(anchors) = &anchors {
+            key.certified_by(anchors)
+                .map_err(|error| Failure::Broken("a signing key cannot be used", Box::new(error)))?;
+        }
         keys.push(Arc::new(key));
     }
     Ok(KeyRing::new(keys))

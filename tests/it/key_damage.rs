@@ -91,6 +91,28 @@ fn a_sealed_private_half_or_a_certificate_of_another_key_refuses_to_start() {
     });
 }
 
+// J-04
+#[test]
+fn a_certificate_that_was_altered_refuses_to_start() {
+    on_both(|database| {
+        let folder = served_once(database);
+        let certificate = column(
+            "signing_keys",
+            "certificate",
+            "slot = 1",
+            "the authority that it names did not sign it",
+        );
+        let sound = certificate.read(database);
+        // The signature is the end of a certificate.
+        let mut altered = sound.clone();
+        *altered.last_mut().unwrap() ^= 1;
+        certificate.write(database, &altered);
+        refuses_to_start(&folder, certificate.names);
+        certificate.write(database, &sound);
+        drop(folder.serve(&SERVE[1..]));
+    });
+}
+
 fn served_once(database: &Database) -> Folder {
     let folder = Folder::empty().with("DATABASE_URL", database.url());
     let (status, log) = folder.serve(&SERVE[1..]).terminate();
