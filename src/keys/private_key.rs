@@ -152,6 +152,27 @@ mod tests {
         assert_eq!(PrivateKey::from_pkcs8(&altered).unwrap_err(), KeyError::Refused);
     }
 
+    // a fault in one half of the Chinese remainder would give the key away. The library verifies each of its signatures before
+    // it lets it out; here the fault is in the stored key.
+    #[test]
+    fn no_key_with_a_flipped_bit_makes_a_signature_that_does_not_verify() {
+        let der = testing::private_key(0).pkcs8();
+        let public = testing::private_key(0).public_key().spki().to_vec();
+        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public);
+        // The primes, the exponents and the coefficient are the last four fifths.
+        let mut refused = 0;
+        for at in (der.len() / 5..der.len()).step_by(11) {
+            let mut altered = der.to_vec();
+            altered[at] ^= 1 << (at % 8);
+            let signature = PrivateKey::from_pkcs8(&altered).and_then(|key| key.into_signer().sign(b"message"));
+            match signature {
+                Err(_) => refused += 1,
+                Ok(signature) => public.verify(b"message", &signature).unwrap(),
+            }
+        }
+        assert!(refused > 80, "{refused}");
+    }
+
     // N-07
     #[test]
     fn no_private_byte_can_be_printed() {

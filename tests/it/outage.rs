@@ -111,6 +111,52 @@ fn without_postgresql_cached_clients_and_keys_are_served_and_others_get_503_unti
     server.granted(&uncached, &[]);
 }
 
+//
+#[test]
+fn a_node_that_is_cut_off_turns_with_the_others_and_stops_issuing_before_its_keys_do() {
+    let mut postgres = TestPostgres::start();
+    let url = postgres.url("postgres");
+    let server = TestServer::with(&url, crate::rotation::options());
+    let client = server.client("known", metadata());
+    let kid = |token: &str| jwt::part(token, 0)["kid"].as_str().unwrap().to_owned();
+    let keys = server.store.signing_keys().unwrap();
+    let [before, after] = [0, 1].map(|place: usize| keys[place].clone());
+    server.set_clock((after.activates_at - Seconds::new(5)).epoch());
+    server.tick().unwrap();
+    let last = server.granted(&client, &[]);
+    assert_eq!(kid(&last), before.kid.as_str());
+
+    postgres.stop();
+    server.advance(Seconds::new(10));
+    assert!(server.tick().is_err());
+    let first = server.granted(&client, &[]);
+    assert_eq!(kid(&first), after.kid.as_str(), "the rows say when, and it has them");
+    for token in [&last, &first] {
+        jwt::verify_with(&server.get(JWKS).json(), token).unwrap();
+    }
+    server.advance(Seconds::new(60));
+    assert_refused(&server.token(&client, &[]), 503, "temporarily_unavailable");
+    let published = |kid: &str| server.get(JWKS).text().contains(kid);
+    assert!(published(before.kid.as_str()) && published(after.kid.as_str()));
+    // The keys go on by the clock, for those who verify: one leaves on time, and the last that it knows of stays.
+    server.advance(crate::rotation::policy().hold());
+    assert!(!published(before.kid.as_str()) && published(after.kid.as_str()));
+    server.advance(Seconds::days(30));
+    assert!(published(after.kid.as_str()));
+
+    postgres.restart();
+    let begun = Instant::now();
+    while server.tick().is_err() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "it does not come back by itself"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let token = server.granted(&client, &[]);
+    jwt::verify_with(&server.get(JWKS).json(), &token).unwrap();
+}
+
 // C-01: a fault of ours is never a fault of the client.
 #[test]
 fn without_postgresql_an_unknown_client_is_not_called_invalid() {
