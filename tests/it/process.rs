@@ -134,6 +134,9 @@ fn a_running_server_follows_the_command_line_within_two_seconds() {
         };
         let old = kid(&served);
         let rotation = folder.json(&["keys", "rotate", "--now"]);
+        assert_eq!(rotation["safe"], false);
+        let slow = |known: &Value| known["name"] == "Envoy" && known["refuses_for"] == 600;
+        assert!(rotation["verifiers"].as_array().unwrap().iter().any(slow), "{rotation}");
         let begun = Instant::now();
         while kid(&served) == old {
             assert!(

@@ -9,7 +9,8 @@ use super::{Process, actor};
 use crate::app::cli::KeysCommand;
 use crate::app::output::{self, Output};
 use crate::keys::{PlannedEvent, Urgency};
-use crate::server::admin::{FetcherLine, KeyAdmin, KeyLine};
+use crate::oauth::Seconds;
+use crate::server::admin::{FetcherLine, KeyAdmin, KeyLine, Refusing};
 use crate::storage::Barring;
 
 /// `keywheel keys …`
@@ -59,6 +60,14 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
                      the latest after the longest time that any of them keeps it (signing.slowest_verifier).",
                     rotation.published_at
                 ));
+                let or_restarted =
+                    |span: Option<Seconds>| span.map_or_else(|| "until restarted".to_owned(), |span| span.to_string());
+                let row = |known: &Refusing| vec![known.name.to_owned(), or_restarted(known.refuses_for)];
+                output::table(
+                    &["verifier, by its defaults", "may refuse its tokens for"],
+                    rotation.verifiers.iter().map(row).collect(),
+                )?;
+                show(&rotation.fetchers)?;
             }
             Ok(())
         }

@@ -1,16 +1,17 @@
-use super::Exposure;
+use super::{Exposure, FetcherLine, Refusing};
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
 use crate::failpoint::failpoint;
 use crate::keys::{
-    CertificateError, ImportError, KeyRing, LongestLife, OpenError, Plan, RotationPolicy, SigningKey, Urgency,
+    CertificateError, ImportError, KNOWN_VERIFIERS, KeyRing, LongestLife, OpenError, Plan, RotationPolicy, SigningKey,
+    Urgency,
 };
 use crate::oauth::{NumericDate, Seconds, Thumbprint};
 use crate::server::rotation::load_ring;
 use crate::server::{Failure, Vault};
-use crate::storage::{AuditEvent, Barred, Barring, Fetcher, Store};
+use crate::storage::{AuditEvent, Barred, Barring, Store};
 
 /// Shows the signing keys, plans their turns, and turns them ahead of time.
 #[derive(Debug)]
@@ -47,35 +48,6 @@ pub struct KeyLine {
     pub certificate_not_after: String,
 }
 
-/// Somebody who fetches the JWK set, as people and programs see them. Times are RFC 3339.
-#[derive(Debug, Clone, Serialize)]
-pub struct FetcherLine {
-    /// The `User-Agent`; `(others)` for those that are not told apart.
-    pub user_agent: String,
-    /// The network; behind a proxy that is not trusted, the proxy's.
-    pub address_block: String,
-    /// Whether the set that it got last holds the next key; absent when there is no next key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub has_next: Option<bool>,
-    /// When it came last.
-    pub last_fetched_at: String,
-    /// How often since the newest key that it got was published.
-    pub fetches: u64,
-}
-
-impl FetcherLine {
-    fn of(fetcher: Fetcher, next_published_at: Option<NumericDate>) -> Self {
-        let newest = fetcher.newest;
-        FetcherLine {
-            has_next: next_published_at.map(|published_at| newest.newest_key_at >= published_at),
-            user_agent: newest.user_agent,
-            address_block: newest.address_block,
-            last_fetched_at: newest.last_fetched_at.to_string(),
-            fetches: newest.fetches,
-        }
-    }
-}
-
 /// What a rotation did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rotation {
@@ -87,6 +59,12 @@ pub struct Rotation {
     pub published_at: String,
     /// Whether every verifier within the configured bounds knows it by then.
     pub safe: bool,
+    /// When not: verifiers with known defaults that may refuse its tokens, and for how long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verifiers: Vec<Refusing>,
+    /// When not: who fetches the JWK set and has not got the key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fetchers: Vec<FetcherLine>,
 }
 
 /// Why an act on the keys was refused.
@@ -181,18 +159,6 @@ impl<'a> KeyAdmin<'a> {
         Ok(self.policy.plan(&self.ring()?, longest.as_ref(), now))
     }
 
-    /// Who fetches the JWK set, those first that have not got the next key yet.
-    pub fn fetchers(&self, now: NumericDate) -> Result<Vec<FetcherLine>, KeyError> {
-        let next = self.ring()?.next(now).map(|key| key.record().published_at);
-        let fetchers = self.store.fetchers().map_err(Failure::from)?;
-        let mut lines: Vec<FetcherLine> = fetchers
-            .into_iter()
-            .map(|fetcher| FetcherLine::of(fetcher, next))
-            .collect();
-        lines.sort_by_key(|line| line.has_next);
-        Ok(lines)
-    }
-
     /// Brings the activation of the next key forward. Running servers follow within a second.
     pub fn rotate(&self, urgency: Urgency, now: NumericDate) -> Result<Rotation, KeyError> {
         let ring = self.ring()?;
@@ -203,6 +169,15 @@ impl<'a> KeyAdmin<'a> {
         let record = ring.key(&kid).ok_or(KeyError::NoNextKey)?.record();
         let (planned, published_at) = (record.activates_at, record.published_at);
         let safe = activates_at >= published_at + self.policy.lead();
+        let (mut verifiers, mut fetchers) = (Vec::new(), Vec::new());
+        if !safe {
+            verifiers.extend(KNOWN_VERIFIERS.iter().filter_map(Refusing::of));
+            fetchers.extend(
+                self.fetchers(now)?
+                    .into_iter()
+                    .filter(|line| line.has_next == Some(false)),
+            );
+        }
         let event = AuditEvent {
             at: now,
             event: "key.rotated".to_owned(),
@@ -224,6 +199,8 @@ impl<'a> KeyAdmin<'a> {
             activates_at,
             published_at,
             safe,
+            verifiers,
+            fetchers,
         })
     }
 

@@ -3,6 +3,7 @@
 mod backup;
 mod clients;
 mod exposure;
+mod fetchers;
 mod key_import;
 mod keys;
 pub mod user_import;
@@ -11,6 +12,7 @@ mod users;
 pub use backup::BackupReport;
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
 pub use exposure::{Exposure, VerifierExposure};
+pub use fetchers::{FetcherLine, Refusing};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};
-pub use keys::{FetcherLine, KeyAdmin, KeyError, KeyLine, Rotation};
+pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
 pub use users::{UserAdmin, UserError};
