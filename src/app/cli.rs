@@ -187,6 +187,9 @@ pub(super) enum SecretCommand {
         /// Refuse it after this time, such as 90d
         #[arg(long, value_name = "DURATION")]
         expires: Option<Seconds>,
+        /// Accept it only after this time, such as 2h
+        #[arg(long, value_name = "DURATION")]
+        not_before: Option<Seconds>,
     },
     /// List a client's secrets, without the secrets
     List { id: ClientIdArg },
@@ -196,6 +199,9 @@ pub(super) enum SecretCommand {
         // One in 64 begins with a hyphen.
         #[arg(allow_hyphen_values = true)]
         secret_id: String,
+        /// Even if it was used in the last seven days
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -53,6 +53,13 @@ impl Ticker {
                     }
                     journal.keep(&server.remembered());
                 }
+                if let Err(failure) = server.farewell() {
+                    warn!(
+                        event = "farewell.failed",
+                        cause = output::chain(&failure),
+                        "when client secrets were used last may be older in the database than it was"
+                    );
+                }
             })?;
         Ok(Ticker { stop, thread })
     }

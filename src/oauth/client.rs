@@ -69,12 +69,17 @@ pub struct ClientSecretRecord {
     pub created_at: NumericDate,
     /// From when on it is refused; `None` for never.
     pub expires_at: Option<NumericDate>,
+    /// From when on it is accepted; `None` for since it was made.
+    pub not_before: Option<NumericDate>,
+    /// When it was last used, a few minutes ago at most when it was later; `None` for never.
+    pub last_used_at: Option<NumericDate>,
 }
 
 impl ClientSecretRecord {
     /// Whether the secret is accepted at `now`.
     pub fn is_live(&self, now: NumericDate) -> bool {
         self.expires_at.is_none_or(|expires_at| now < expires_at)
+            && self.not_before.is_none_or(|not_before| not_before <= now)
     }
 }
 

@@ -9,7 +9,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Directory, Turn};
-use crate::oauth::{ErrorCode, GrantType, NumericDate, base64url};
+use crate::oauth::{ErrorCode, GrantType, NumericDate, Seconds, base64url};
 use crate::storage::{Store, Swept};
 
 /// What is counted while requests are answered. Figures that others keep are read when the metrics are rendered.
@@ -26,6 +26,7 @@ pub struct Metrics {
     oldest_expired: Gauge,
     swept_rows: Counter,
     clock_ahead: Gauge,
+    secrets_expiring: Family<ExpiryLabels, Gauge>,
     key_age: Family<KeyLabels, Gauge>,
     key_activation: Family<KeyLabels, Gauge>,
     key_expiry: Family<KeyLabels, Gauge>,
@@ -99,6 +100,11 @@ struct ConnectionLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExpiryLabels {
+    days: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KeyLabels {
     kid: String,
     state: &'static str,
@@ -159,6 +165,12 @@ impl Metrics {
             Unit::Seconds,
             clock_ahead.clone(),
         );
+        let secrets_expiring = Family::default();
+        registry.register(
+            "client_secrets_expiring",
+            "Client secrets that end within so many days",
+            secrets_expiring.clone(),
+        );
         let key_age = Family::default();
         registry.register_with_unit(
             "signing_key_age",
@@ -204,6 +216,7 @@ impl Metrics {
             oldest_expired,
             swept_rows,
             clock_ahead,
+            secrets_expiring,
             key_age,
             key_activation,
             key_expiry,
@@ -237,6 +250,11 @@ impl Metrics {
 
     pub(super) fn clock(&self, ahead: i64) {
         self.clock_ahead.set(ahead);
+    }
+
+    pub(super) fn secrets_expiring(&self, within: Seconds, number: i64) {
+        let days = within.get() / Seconds::days(1).get();
+        self.secrets_expiring.get_or_create(&ExpiryLabels { days }).set(number);
     }
 
     pub(super) fn swept(&self, swept: &Swept, now: NumericDate) {

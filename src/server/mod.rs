@@ -26,6 +26,7 @@ mod restore;
 mod revocation;
 mod revoked_tokens;
 mod rotation;
+mod secret_uses;
 mod successors;
 mod token;
 mod vault;
@@ -59,6 +60,7 @@ use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::restore::Watch;
 use self::revoked_tokens::RevokedTokens;
 use self::rotation::load_ring;
+use self::secret_uses::SecretUses;
 use self::successors::Successors;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
@@ -111,6 +113,7 @@ pub struct Server {
     revoked: RevokedTokens,
     verified: VerifiedTokens,
     successors: Successors,
+    secret_uses: SecretUses,
     latest: Latest,
     watch: Watch,
     expiries: Expiries,
@@ -176,6 +179,7 @@ impl Server {
             revoked,
             verified: VerifiedTokens::default(),
             successors: Successors::default(),
+            secret_uses: SecretUses::new(cx.now),
             latest: Latest::new(cx.now),
             watch,
             expiries: Expiries::default(),
@@ -245,6 +249,7 @@ impl Server {
             // By a wrong clock nothing is made, destroyed or deleted.
             return self.wheel.follow(&self.store, cx.now);
         }
+        self.secret_uses.flush(&self.store, cx.now)?;
         // Before the wheel may wait for those who did not come.
         self.fetchers.flush(&self.store, cx.now)?;
         self.wheel.tick(&self.store, cx)?;
@@ -258,9 +263,18 @@ impl Server {
             self.store
                 .forget_fetchers(cx.now - self.wheel.policy().fetchers_memory())?;
             self.follow_users()?;
+            for within in EXPIRY_METRICS {
+                let expiring = self.store.secrets_expiring(cx.now, cx.now + within)?;
+                self.metrics.secrets_expiring(within, expiring);
+            }
             self.tended_at.store(cx.now.epoch(), Ordering::Relaxed);
         }
         self.sweep(cx.now)
+    }
+
+    /// Writes down what only this process knows, before it ends.
+    pub fn farewell(&self) -> Result<(), Failure> {
+        self.secret_uses.flush_all(&self.store)
     }
 
     /// Looks now and then whether the database was put back to an earlier state, and what time it is there.
@@ -333,5 +347,7 @@ const SWEEP_BATCH: u32 = 1_000;
 const TEND_EVERY: Seconds = Seconds::minutes(1);
 /// Time between two looks at how far the database has come.
 const WATCH_EVERY: Seconds = Seconds::new(10);
+/// Client secrets that end within these times are counted.
+const EXPIRY_METRICS: [Seconds; 3] = [Seconds::days(1), Seconds::days(7), Seconds::days(14)];
 /// Users whose hashes are looked at.
 const DECOYS: u32 = 100;

@@ -59,8 +59,16 @@ impl Server {
     ) -> Result<Arc<RegisteredClient>, TokenError> {
         self.latest.at(cx.now);
         let hasher = self.vault.hasher();
-        client_auth::authenticate(&request.credentials, &request.parameters, &self.directory, hasher, cx)
-            .map_err(|error| self.slowed_down(error, request, cx))
+        let uses = &self.secret_uses;
+        client_auth::authenticate(
+            &request.credentials,
+            &request.parameters,
+            &self.directory,
+            hasher,
+            uses,
+            cx,
+        )
+        .map_err(|error| self.slowed_down(error, request, cx))
     }
 
     /// Who fails to authenticate again and again is told to wait; nobody else is.

@@ -87,6 +87,8 @@ diesel::table! {
         hint -> Text,
         created_at -> BigInt,
         expires_at -> Nullable<BigInt>,
+        not_before -> Nullable<BigInt>,
+        last_used_at -> Nullable<BigInt>,
     }
 }
 

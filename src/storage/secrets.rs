@@ -55,6 +55,36 @@ impl Store {
         })
     }
 
+    /// Notes when secrets were used, by their ids; of two nodes that saw one the later use stays.
+    pub fn note_secret_uses(&self, uses: &[(String, NumericDate)]) -> Result<(), Error> {
+        let uses = uses.to_vec();
+        self.act(move |conn| {
+            for (id, used_at) in uses {
+                let used_at = used_at.epoch();
+                let earlier = client_secrets::last_used_at
+                    .is_null()
+                    .or(client_secrets::last_used_at.lt(used_at));
+                on!(conn, c => diesel::update(client_secrets::table)
+                    .filter(client_secrets::id.eq(&id))
+                    .filter(earlier)
+                    .set(client_secrets::last_used_at.eq(used_at))
+                    .execute(c))?;
+            }
+            Ok(Effect::none(()))
+        })
+    }
+
+    /// How many secrets, accepted or not yet, end after `now` and not after `until`.
+    pub fn secrets_expiring(&self, now: NumericDate, until: NumericDate) -> Result<i64, Error> {
+        self.read(|conn| {
+            Ok(on!(conn, c => client_secrets::table
+                .filter(client_secrets::expires_at.gt(now.epoch()))
+                .filter(client_secrets::expires_at.le(until.epoch()))
+                .select(count_star())
+                .get_result(c))?)
+        })
+    }
+
     /// Deletes one of the client's secrets, which is refused from now on; whether there was one.
     pub fn revoke_client_secret(&self, id: &ClientId, secret_id: &str, event: &AuditEvent) -> Result<bool, Error> {
         let (id, secret_id, event) = (id.as_str().to_owned(), secret_id.to_owned(), event.clone());
@@ -83,6 +113,8 @@ pub(super) fn insert(conn: &mut Conn, client: i64, secret: &ClientSecretRecord) 
         hint: secret.hint.clone(),
         created_at: secret.created_at.epoch(),
         expires_at: secret.expires_at.map(NumericDate::epoch),
+        not_before: secret.not_before.map(NumericDate::epoch),
+        last_used_at: None,
     };
     on!(conn, c => diesel::insert_into(client_secrets::table).values(&row).execute(c))?;
     Ok(())
@@ -98,6 +130,8 @@ pub(super) struct SecretRow {
     hint: String,
     created_at: i64,
     expires_at: Option<i64>,
+    not_before: Option<i64>,
+    last_used_at: Option<i64>,
 }
 
 impl SecretRow {
@@ -114,6 +148,8 @@ impl SecretRow {
             hint: self.hint,
             created_at: NumericDate::from_epoch(self.created_at),
             expires_at: self.expires_at.map(NumericDate::from_epoch),
+            not_before: self.not_before.map(NumericDate::from_epoch),
+            last_used_at: self.last_used_at.map(NumericDate::from_epoch),
         })
     }
 }

@@ -268,7 +268,10 @@ fn secrets_overlap_and_a_revoked_one_is_refused() {
             .iter()
             .find(|record| client.secret.ends_with(&record.hint))
             .unwrap();
-        server.admin().revoke_secret(&id, &first.id, server.now()).unwrap();
+        server
+            .admin()
+            .revoke_secret(&id, &first.id, false, server.now())
+            .unwrap();
         server.tick().unwrap();
         assert_invalid_client(&basic(server, "billing", &client.secret));
         assert_eq!(basic(server, "billing", &second).status, 200);

@@ -57,6 +57,8 @@ mod restore;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod storage;
 #[cfg(test)]
 mod support;

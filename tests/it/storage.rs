@@ -73,6 +73,8 @@ fn secret(name: &str) -> ClientSecretRecord {
         hint: "abcd".to_owned(),
         created_at: at(500),
         expires_at: Some(at(9_000)),
+        not_before: None,
+        last_used_at: None,
     }
 }
 

@@ -15,11 +15,15 @@ pub(super) fn run(process: &Process, command: ClientCommand, format: Output) -> 
     let now = process.edge.now();
     match command {
         ClientCommand::Create(args) => create(process, args, &actor, format),
-        ClientCommand::Secret(SecretCommand::Add { id, expires }) => {
+        ClientCommand::Secret(SecretCommand::Add {
+            id,
+            expires,
+            not_before,
+        }) => {
             let (store, vault) = process.open_vault()?;
-            let expires_at = expires.map(|span| now + span);
-            let added = process
-                .with_context(|cx| ClientAdmin::new(&store, &actor).add_secret(&id.0, expires_at, &vault, cx))?;
+            let span = (not_before.map(|span| now + span), expires.map(|span| now + span));
+            let added =
+                process.with_context(|cx| ClientAdmin::new(&store, &actor).add_secret(&id.0, span, &vault, cx))?;
             print_new_secret(&added, format)
         }
         other => {
@@ -49,8 +53,8 @@ pub(super) fn run(process: &Process, command: ClientCommand, format: Output) -> 
                     done(&format!("deleted {}", id.0), format)
                 }
                 ClientCommand::Secret(SecretCommand::List { id }) => list_secrets(&admin.show(&id.0)?.1, now, format),
-                ClientCommand::Secret(SecretCommand::Revoke { id, secret_id }) => {
-                    admin.revoke_secret(&id.0, &secret_id, now)?;
+                ClientCommand::Secret(SecretCommand::Revoke { id, secret_id, force }) => {
+                    admin.revoke_secret(&id.0, &secret_id, force, now)?;
                     done(
                         &format!(
                             "revoked secret {secret_id} of {}: servers refuse it within a second",
@@ -273,7 +277,11 @@ struct SecretDocument<'a> {
     hint: &'a str,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<String>,
     live: bool,
 }
 
@@ -282,7 +290,9 @@ fn secret_documents(secrets: &[ClientSecretRecord], now: NumericDate) -> Vec<Sec
         id: &secret.id,
         hint: &secret.hint,
         created_at: secret.created_at.to_string(),
+        not_before: secret.not_before.map(|at| at.to_string()),
         expires_at: secret.expires_at.map(|at| at.to_string()),
+        last_used_at: secret.last_used_at.map(|at| at.to_string()),
         live: secret.is_live(now),
     });
     documents.collect()
@@ -372,12 +382,14 @@ fn list_secrets(secrets: &[ClientSecretRecord], now: NumericDate, format: Output
             secret.id.to_owned(),
             format!("…{}", secret.hint),
             secret.created_at.clone(),
+            secret.not_before.clone().unwrap_or_else(|| "–".to_owned()),
             expires,
+            secret.last_used_at.clone().unwrap_or_else(|| "never".to_owned()),
             yes(secret.live),
         ]
     };
     output::table(
-        &["id", "ends in", "created", "expires", "live"],
+        &["id", "ends in", "created", "not before", "expires", "last used", "live"],
         documents.iter().map(row).collect(),
     )
 }

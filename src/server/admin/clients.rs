@@ -78,6 +78,15 @@ pub enum ClientError {
     /// No such secret.
     #[error("client \"{0}\" has no secret with id \"{1}\": \"client secret list\" shows those that exist")]
     UnknownSecret(ClientId, String),
+    /// Somebody uses the secret.
+    #[error(
+        "secret \"{0}\" was used at {1}: whoever uses it would be refused. Give them another one first (\"client secret add\"), or revoke it \
+         nevertheless with --force"
+    )]
+    SecretInUse(String, NumericDate),
+    /// A secret would end before it begins.
+    #[error("the secret would begin at {0} and end at {1}: let it end later than it begins")]
+    NeverAccepted(NumericDate, NumericDate),
     /// Too many secrets.
     #[error("client \"{0}\" has as many secrets as a client may have: revoke one first")]
     TooManySecrets(ClientId),
@@ -104,7 +113,7 @@ impl<'a> ClientAdmin<'a> {
     ) -> Result<CreatedClient, ClientError> {
         check(&request.metadata)?;
         let client_id = request.client_id.unwrap_or_else(|| ClientId::generate(cx.rng));
-        let secret = new_secret(vault.hasher(), None, cx.now, cx.rng);
+        let secret = new_secret(vault.hasher(), (None, None), cx.now, cx.rng);
         let event = self.event("client.created", &client_id, cx.now, facts(&request.metadata));
         let new = NewClient {
             client_id,
@@ -183,20 +192,25 @@ impl<'a> ClientAdmin<'a> {
         self.known(client_id, self.store.delete_client(client_id, &event)?)
     }
 
-    /// Makes a further secret; those that exist go on working.
+    /// Makes a further secret, accepted from `not_before` until `expires_at`; those that exist go on working.
     pub fn add_secret(
         &self,
         client_id: &ClientId,
-        expires_at: Option<NumericDate>,
+        (not_before, expires_at): (Option<NumericDate>, Option<NumericDate>),
         vault: &Vault,
         cx: &mut Context<'_>,
     ) -> Result<CreatedSecret, ClientError> {
-        let created = new_secret(vault.hasher(), expires_at, cx.now, cx.rng);
+        if let (Some(begins), Some(ends)) = (not_before, expires_at)
+            && ends <= begins
+        {
+            return Err(ClientError::NeverAccepted(begins, ends));
+        }
+        let created = new_secret(vault.hasher(), (not_before, expires_at), cx.now, cx.rng);
         let event = self.event(
             "client.secret_added",
             client_id,
             cx.now,
-            json!({"secret_id": created.record.id}),
+            json!({"secret_id": created.record.id, "not_before": not_before, "expires_at": expires_at}),
         );
         match self.store.add_client_secret(client_id, &created.record, &event)? {
             SecretAddition::Added => Ok(created),
@@ -205,8 +219,25 @@ impl<'a> ClientAdmin<'a> {
         }
     }
 
-    /// Revokes one secret.
-    pub fn revoke_secret(&self, client_id: &ClientId, secret_id: &str, now: NumericDate) -> Result<(), ClientError> {
+    /// Revokes one secret. One that was used in the last seven days only with `force`: somebody would be refused.
+    pub fn revoke_secret(
+        &self,
+        client_id: &ClientId,
+        secret_id: &str,
+        force: bool,
+        now: NumericDate,
+    ) -> Result<(), ClientError> {
+        if !force {
+            let (_, secrets) = self.show(client_id)?;
+            let secret = secrets.iter().find(|secret| secret.id == secret_id);
+            let in_use = secret
+                .filter(|secret| secret.is_live(now))
+                .and_then(|secret| secret.last_used_at)
+                .filter(|used_at| now.since(*used_at) < IN_USE);
+            if let Some(used_at) = in_use {
+                return Err(ClientError::SecretInUse(secret_id.to_owned(), used_at));
+            }
+        }
         let event = self.event("client.secret_revoked", client_id, now, json!({"secret_id": secret_id}));
         if self.store.revoke_client_secret(client_id, secret_id, &event)? {
             Ok(())
@@ -294,9 +325,12 @@ fn check(metadata: &ClientMetadata) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Who used a secret so lately is likely to use it again.
+const IN_USE: Seconds = Seconds::days(7);
+
 fn new_secret(
     hasher: &SecretHasher,
-    expires_at: Option<NumericDate>,
+    (not_before, expires_at): (Option<NumericDate>, Option<NumericDate>),
     now: NumericDate,
     rng: &mut dyn CryptoRng,
 ) -> CreatedSecret {
@@ -309,6 +343,8 @@ fn new_secret(
         hint: secret.hint().to_owned(),
         created_at: now,
         expires_at,
+        not_before,
+        last_used_at: None,
     };
     CreatedSecret { secret, record }
 }

@@ -11,8 +11,10 @@ use zeroize::Zeroizing;
 use self::client_secret_basic::ClientSecretBasic;
 use self::client_secret_post::ClientSecretPost;
 pub(super) use self::failures::Failures;
-use super::{Context, Directory, RegisteredClient, TokenError};
-use crate::oauth::{ClientAuthMethod, ClientId, OAuthError, Parameter, Parameters, SecretHash, SecretHasher};
+use super::{Context, Directory, RegisteredClient, SecretUses, TokenError};
+use crate::oauth::{
+    ClientAuthMethod, ClientId, ClientSecretRecord, OAuthError, Parameter, Parameters, SecretHash, SecretHasher,
+};
 
 /// Every method that the server knows: dispatch and metadata both read this table.
 pub static CLIENT_AUTH_METHODS: &[&dyn ClientAuthentication] = &[&ClientSecretBasic, &ClientSecretPost];
@@ -56,6 +58,7 @@ pub(super) fn authenticate(
     parameters: &Parameters,
     directory: &Directory,
     hasher: &SecretHasher,
+    uses: &SecretUses,
     cx: &Context<'_>,
 ) -> Result<Arc<RegisteredClient>, TokenError> {
     let (method, presented) = the_one_method(credentials, parameters)?;
@@ -66,7 +69,10 @@ pub(super) fn authenticate(
         };
         let registered = directory.client(&client_id, cx)?;
         match verify(registered.as_deref(), method, &hasher.hash(secret), cx) {
-            Ok(()) => return registered.ok_or(refusal.into()),
+            Ok(secret) => {
+                uses.note(&secret.id, cx.now);
+                return registered.ok_or(refusal.into());
+            }
             Err(reason) => refusal = OAuthError::invalid_client(reason),
         }
     }
@@ -118,29 +124,29 @@ fn the_one_method(
 }
 
 /// Compares with every live secret, and with a hash that matches nothing when there is none, so that an unknown client takes as
-/// long as a wrong secret.
-fn verify(
-    registered: Option<&RegisteredClient>,
+/// long as a wrong secret. Returns the one that matched.
+fn verify<'a>(
+    registered: Option<&'a RegisteredClient>,
     method: ClientAuthMethod,
     presented: &SecretHash,
     cx: &Context<'_>,
-) -> Result<(), &'static str> {
+) -> Result<&'a ClientSecretRecord, &'static str> {
     let Some(RegisteredClient { client, secrets }) = registered else {
         let _ = presented.matches(&SecretHash::nobodys());
         return Err("unknown client");
     };
-    let mut matched = false;
+    let mut matched = None;
     for secret in secrets {
-        matched |= secret.hash.matches(presented) && secret.is_live(cx.now);
+        if secret.hash.matches(presented) && secret.is_live(cx.now) {
+            matched = Some(secret);
+        }
     }
     if !client.enabled {
         return Err("disabled client");
     }
-    if !matched {
-        return Err("wrong or expired client secret");
-    }
+    let matched = matched.ok_or("wrong or expired client secret")?;
     if !client.metadata.auth_methods.contains(&method) {
         return Err("client authentication method not registered for the client");
     }
-    Ok(())
+    Ok(matched)
 }

@@ -303,6 +303,15 @@ impl TestServer {
 
     /// Makes a further secret.
     pub(crate) fn add_secret(&self, id: &str, expires_at: Option<NumericDate>) -> (String, String) {
+        self.add_secret_for(id, (None, expires_at))
+    }
+
+    /// The same from an instant on, and until another.
+    pub(crate) fn add_secret_for(
+        &self,
+        id: &str,
+        span: (Option<NumericDate>, Option<NumericDate>),
+    ) -> (String, String) {
         let mut rng = self.edge.rng();
         let mut cx = Context {
             now: self.edge.now(),
@@ -311,7 +320,7 @@ impl TestServer {
         };
         let added = self
             .admin()
-            .add_secret(&ClientId::parse(id).unwrap(), expires_at, &self.vault, &mut cx)
+            .add_secret(&ClientId::parse(id).unwrap(), span, &self.vault, &mut cx)
             .unwrap();
         (added.record.id.clone(), added.secret.expose().to_owned())
     }

@@ -1,0 +1,5 @@
+-- Twin of migrations/postgres/0009_secret_use.
+
+-- From when on a secret is accepted, and when it last was, with a delay of a few minutes; NULL is for at once, and for never.
+ALTER TABLE client_secrets ADD COLUMN not_before BIGINT;
+ALTER TABLE client_secrets ADD COLUMN last_used_at BIGINT;

@@ -1,0 +1,168 @@
+//! Client secrets as records: from when until when each is accepted, when it was last used, and that none in use is removed by
+//! mistake.
+
+use keywheel::oauth::{ClientId, ClientSecretRecord, NumericDate, Seconds};
+use keywheel::server::admin::ClientError;
+
+use crate::support::http::{Request, send};
+use crate::support::on_both;
+use crate::support::server::{Credentials, TestServer, metadata};
+use crate::token::assert_refused;
+
+/// The client's secrets, its first one first.
+fn secrets(server: &TestServer, client: &Credentials) -> Vec<ClientSecretRecord> {
+    let id = ClientId::parse(&client.id).unwrap();
+    let mut secrets = server.store.client_secrets(&id).unwrap().unwrap();
+    secrets.sort_by_key(|secret| !client.secret.ends_with(&secret.hint));
+    secrets
+}
+
+fn used(server: &TestServer, client: &Credentials) -> Vec<Option<NumericDate>> {
+    secrets(server, client)
+        .iter()
+        .map(|secret| secret.last_used_at)
+        .collect()
+}
+
+/// Lets so much time pass, with a tick at its end.
+fn later(server: &TestServer, span: Seconds) {
+    server.advance(span);
+    server.tick().unwrap();
+}
+
+// C-23
+#[test]
+fn when_a_secret_was_used_last_is_written_down_once_in_a_while_and_by_itself() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let client = server.client("billing", metadata());
+        let (_, second) = server.add_secret("billing", None);
+        server.tick().unwrap();
+        assert_eq!(used(&server, &client), [None, None]);
+        let first_use = server.now();
+        server.granted(&client, &[]);
+        later(&server, Seconds::minutes(1));
+        assert_eq!(
+            used(&server, &client),
+            [Some(first_use), None],
+            "the other one is not disturbed"
+        );
+        // In constant use it is written every ten minutes, and not with each token.
+        for _ in 0..9 {
+            server.granted(&client, &[]);
+            later(&server, Seconds::minutes(1));
+        }
+        assert_eq!(used(&server, &client)[0], Some(first_use));
+        server.granted(&client, &[]);
+        later(&server, Seconds::minutes(1));
+        assert_eq!(used(&server, &client)[0], Some(first_use + Seconds::minutes(10)));
+        // A wrong secret is no use of any, and a second node that was earlier takes nothing back.
+        let other = Credentials {
+            id: client.id.clone(),
+            secret: second,
+        };
+        server.granted(&other, &[]);
+        server.server.farewell().unwrap();
+        assert_eq!(used(&server, &client)[1], Some(server.now()));
+        let id = secrets(&server, &client)[1].id.clone();
+        server.store.note_secret_uses(&[(id, first_use)]).unwrap();
+        assert_eq!(used(&server, &client)[1], Some(server.now()));
+    });
+}
+
+#[test]
+fn a_secret_is_accepted_from_its_beginning_until_its_end() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let first = server.client("billing", metadata());
+        let (begins, ends) = (server.now() + Seconds::hours(1), server.now() + Seconds::hours(2));
+        let (_, secret) = server.add_secret_for("billing", (Some(begins), Some(ends)));
+        server.tick().unwrap();
+        let second = Credentials {
+            id: first.id.clone(),
+            secret,
+        };
+        for (at, accepted) in [
+            (begins - Seconds::new(1), false),
+            (begins, true),
+            (ends - Seconds::new(1), true),
+            (ends, false),
+        ] {
+            server.set_clock(at.epoch());
+            server.tick().unwrap();
+            let answer = server.token(&second, &[]);
+            if accepted {
+                assert_eq!(answer.status, 200, "{at}");
+            } else {
+                assert_refused(&answer, 401, "invalid_client");
+            }
+            server.granted(&first, &[]);
+        }
+        let refused = server.with_context(|cx| {
+            let id = ClientId::parse("billing").unwrap();
+            server
+                .admin()
+                .add_secret(&id, (Some(ends), Some(begins)), server.vault(), cx)
+        });
+        assert!(matches!(refused, Err(ClientError::NeverAccepted(..))), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_secret_in_use_is_revoked_by_force_alone_and_others_are_as_they_were() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let client = server.client("billing", metadata());
+        server.add_secret("billing", None);
+        server.granted(&client, &[]);
+        later(&server, Seconds::minutes(1));
+        let id = ClientId::parse("billing").unwrap();
+        let [first, second] = secrets(&server, &client).try_into().unwrap();
+        let revoke =
+            |secret: &ClientSecretRecord, force| server.admin().revoke_secret(&id, &secret.id, force, server.now());
+        let refusal = revoke(&first, false).unwrap_err().to_string();
+        assert!(
+            refusal.contains("--force") && refusal.contains("was used at"),
+            "{refusal}"
+        );
+        revoke(&second, false).unwrap();
+        server.granted(&client, &[]);
+        revoke(&first, true).unwrap();
+        server.tick().unwrap();
+        assert_refused(&server.token(&client, &[]), 401, "invalid_client");
+    });
+}
+
+#[test]
+fn a_secret_that_was_used_long_ago_is_revoked_without_force() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let client = server.client("billing", metadata());
+        server.granted(&client, &[]);
+        later(&server, Seconds::minutes(1));
+        later(&server, Seconds::days(8));
+        let id = ClientId::parse("billing").unwrap();
+        let secret = secrets(&server, &client).remove(0).id;
+        server.admin().revoke_secret(&id, &secret, false, server.now()).unwrap();
+    });
+}
+
+#[test]
+fn secrets_that_end_soon_show_in_the_metrics() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        server.client("billing", metadata());
+        for days in [3, 10, 100] {
+            server.add_secret("billing", Some(server.now() + Seconds::days(days)));
+        }
+        later(&server, Seconds::minutes(2));
+        let text = send(server.management, &Request::get("/metrics")).text().to_owned();
+        for line in [
+            r#"keywheel_client_secrets_expiring{days="1"} 0"#,
+            r#"keywheel_client_secrets_expiring{days="7"} 1"#,
+            r#"keywheel_client_secrets_expiring{days="14"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    });
+}
