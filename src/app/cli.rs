@@ -51,6 +51,15 @@ pub(super) enum Command {
     /// Look at the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Look for what is wrong, or will be, and say how to mend it; the exit status is 1 when something is
+    Doctor {
+        /// Where the server is reached, if not at the issuer
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Do not look at the server from outside
+        #[arg(long, conflicts_with = "url")]
+        offline: bool,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -66,6 +66,25 @@ pub enum DatabaseUrlError {
 }
 
 impl DatabaseUrl {
+    /// The file of an SQLite database.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Target::Sqlite(path) => Some(path),
+            Target::Postgres(_) => None,
+        }
+    }
+
+    /// Whether what is said to the database may travel in clear to another machine.
+    pub fn may_be_overheard(&self) -> bool {
+        match &self.0 {
+            Target::Sqlite(_) => false,
+            Target::Postgres(target) => {
+                matches!(target.ssl_mode, SslMode::Disable | SslMode::Prefer)
+                    && !target.config.get_hosts().iter().all(is_local)
+            }
+        }
+    }
+
     /// Reads the URL; touches neither network nor files.
     pub fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
         match text.split_once("://") {

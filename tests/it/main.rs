@@ -10,6 +10,8 @@ mod client_auth;
 #[cfg(feature = "failpoints")]
 mod crashes;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod fetchers;

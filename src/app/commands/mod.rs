@@ -5,6 +5,7 @@ mod backup;
 mod client;
 mod config;
 mod db;
+mod doctor;
 mod keys;
 mod master_keys;
 mod restore;
@@ -59,6 +60,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Restore(command) => restore::run(&process, &command, cli.output),
         Command::Config(command) => config::run(&process.config, &command, cli.output),
         Command::Audit(command) => audit::run(&process, command, cli.output),
+        Command::Doctor { url, offline } => doctor::run(&process, url.as_deref(), offline, cli.output),
         Command::Completions { .. } => Ok(()),
     }
 }
