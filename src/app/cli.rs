@@ -419,6 +419,18 @@ pub(super) enum AuditCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
+    /// Write all events as JSON lines to stdout, the oldest first
+    Export {
+        /// Only those after the event with this id: the last one of an export before
+        #[arg(long, value_name = "ID", default_value_t = 0)]
+        after: i64,
+    },
+    /// Verify that nobody altered, removed or added an event since it was sealed
+    Verify {
+        /// A seal that an earlier run told and that must be there still
+        #[arg(long, value_name = "NUMBER:CODE")]
+        noted: Option<String>,
+    },
 }
 
 /// A client_id on the command line.

@@ -6,6 +6,7 @@
 mod address_block;
 pub mod admin;
 mod audit;
+mod audit_chain;
 mod authority;
 mod client_auth;
 mod clock_skew;
@@ -36,6 +37,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+pub use audit_chain::{BrokenTrail, SealName, VerifiedTrail, verify_trail};
 pub use client_auth::{CLIENT_AUTH_METHODS, ClientCredentials};
 pub use directory::{Directory, RegisteredClient};
 pub use edge::{Context, Edge, Reach};
@@ -51,6 +53,7 @@ pub use token::TokenRequest;
 pub use vault::{Vault, VaultError};
 
 use self::address_block::AddressBlock;
+use self::audit_chain::Sealer;
 use self::client_auth::Failures;
 use self::clock_skew::ClockSkew;
 use self::expiry::Expiries;
@@ -117,6 +120,7 @@ pub struct Server {
     latest: Latest,
     watch: Watch,
     expiries: Expiries,
+    sealer: Sealer,
     fetchers: Fetchers,
     clock_skew: ClockSkew,
     metrics: Metrics,
@@ -183,6 +187,7 @@ impl Server {
             latest: Latest::new(cx.now),
             watch,
             expiries: Expiries::default(),
+            sealer: Sealer::default(),
             fetchers: Fetchers::default(),
             clock_skew,
             watched_at: AtomicI64::new(cx.now.epoch()),
@@ -250,6 +255,7 @@ impl Server {
             return self.wheel.follow(&self.store, cx.now);
         }
         self.secret_uses.flush(&self.store, cx.now)?;
+        self.sealer.tick(&self.store, &self.vault, cx.now)?;
         // Before the wheel may wait for those who did not come.
         self.fetchers.flush(&self.store, cx.now)?;
         self.wheel.tick(&self.store, cx)?;

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use thiserror::Error;
 
 use super::{Context, Failure};
@@ -12,6 +13,7 @@ use crate::storage::{self, Insertion, Store, StoredDataKey};
 /// The hash key hangs on the data key and not on the master key, so that changing the master key changes no secret.
 pub struct Vault {
     data_key: DataKey,
+    audit_key: hmac::Key,
     hasher: SecretHasher,
     refresh_key: RefreshKey,
     refresh_hasher: SecretHasher,
@@ -45,8 +47,10 @@ impl Vault {
         let hasher = SecretHasher::new(&*data_key.derive("client secrets")?);
         let refresh_key = RefreshKey::new(&*data_key.derive("refresh tokens")?);
         let refresh_hasher = SecretHasher::new(&*data_key.derive("refresh token hashes")?);
+        let audit_key = hmac::Key::new(hmac::HMAC_SHA256, &*data_key.derive("audit seals")?);
         Ok(Vault {
             data_key,
+            audit_key,
             hasher,
             refresh_key,
             refresh_hasher,
@@ -68,6 +72,11 @@ impl Vault {
     /// The key that private keys are sealed under.
     pub fn data_key(&self) -> &DataKey {
         &self.data_key
+    }
+
+    /// Seals the audit trail.
+    pub(super) fn audit_key(&self) -> &hmac::Key {
+        &self.audit_key
     }
 
     /// Derives refresh tokens.

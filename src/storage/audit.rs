@@ -1,4 +1,3 @@
-use diesel::dsl::max;
 use diesel::prelude::*;
 
 use super::connection::{Conn, on};
@@ -72,37 +71,7 @@ impl Store {
             rows.into_iter().map(Row::into_event).collect()
         })
     }
-
-    /// Deletes at most `limit` events from before `before`, the oldest first, and tells how many. Two nodes that do it at once
-    /// delete the same ones. The newest stays, so that the number of the newest never falls.
-    pub fn prune_audit_events(&self, before: NumericDate, limit: u32) -> Result<usize, Error> {
-        let old: Vec<i64> = self.read(|conn| {
-            let newest: Option<i64> = on!(conn, c => audit_events::table.select(max(audit_events::id)).get_result(c))?;
-            Ok(on!(conn, c => audit_events::table
-                .filter(audit_events::at.lt(before.epoch()))
-                .filter(audit_events::id.lt(newest.unwrap_or(0)))
-                .order(audit_events::at)
-                .limit(i64::from(limit))
-                .select(audit_events::id)
-                .load(c))?)
-        })?;
-        let mut deleted = 0;
-        // In portions, because SQLite takes only so many parameters in a statement.
-        for some in old.chunks(KEYS_AT_ONCE) {
-            let some = some.to_vec();
-            deleted += self.write(move |conn| {
-                Ok(
-                    on!(conn, c => diesel::delete(audit_events::table.filter(audit_events::id.eq_any(&some)))
-                    .execute(c))?,
-                )
-            })?;
-        }
-        Ok(deleted)
-    }
 }
-
-/// Rows named in one statement.
-const KEYS_AT_ONCE: usize = 500;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit_events, check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]

@@ -89,7 +89,7 @@ pub enum Barred {
 }
 
 impl Insertion {
-    fn from_count(rows: usize) -> Self {
+    pub(super) fn from_count(rows: usize) -> Self {
         if rows == 0 {
             Insertion::Exists
         } else {

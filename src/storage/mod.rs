@@ -5,6 +5,7 @@
 
 mod access_tokens;
 mod audit;
+mod audit_seals;
 mod authorities;
 mod backup;
 mod changes;
@@ -30,6 +31,7 @@ mod writer;
 
 pub use access_tokens::{AccessTokenState, EnabledUser, RevokedAccessToken};
 pub use audit::{AuditEvent, AuditFilter};
+pub use audit_seals::{AuditRecord, AuditSeal};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientCreation, NewClient};
 pub use error::{Cause, Error};

@@ -182,6 +182,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    audit_seals (number) {
+        number -> BigInt,
+        last_id -> BigInt,
+        events -> BigInt,
+        mac -> Binary,
+        sealed_at -> BigInt,
+    }
+}
+
+diesel::table! {
     /// Kept by diesel's migration harness.
     __diesel_schema_migrations (version) {
         version -> Text,

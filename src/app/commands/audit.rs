@@ -1,19 +1,31 @@
-use serde_json::json;
+use std::io::{BufWriter, Write as _};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
 
 use super::Process;
 use crate::app::cli::AuditCommand;
 use crate::app::output::{self, Output};
-use crate::storage::{AuditEvent, AuditFilter};
+use crate::server::{SealName, verify_trail};
+use crate::storage::{AuditEvent, AuditFilter, AuditRecord};
 
 /// `keywheel audit …`
 pub(super) fn run(process: &Process, command: AuditCommand, format: Output) -> anyhow::Result<()> {
-    let AuditCommand::List { client, since, limit } = command;
-    let filter = AuditFilter {
-        client_id: client.map(|client| client.0),
-        since: since.map(|span| process.edge.now() - span),
-        limit,
-    };
-    let events = process.migrated_store()?.audit_events(&filter)?;
+    match command {
+        AuditCommand::List { client, since, limit } => {
+            let filter = AuditFilter {
+                client_id: client.map(|client| client.0),
+                since: since.map(|span| process.edge.now() - span),
+                limit,
+            };
+            list(process.migrated_store()?.audit_events(&filter)?, format)
+        }
+        AuditCommand::Export { after } => export(process, after),
+        AuditCommand::Verify { noted } => verify(process, noted.as_deref(), format),
+    }
+}
+
+fn list(events: Vec<AuditEvent>, format: Output) -> anyhow::Result<()> {
     if format == Output::Json {
         let document = |event: &AuditEvent| {
             json!({
@@ -37,4 +49,69 @@ pub(super) fn run(process: &Process, command: AuditCommand, format: Output) -> a
         &["at", "event", "subject", "actor", "detail"],
         events.into_iter().map(row).collect(),
     )
+}
+
+/// Page by page, so that a trail of any length needs little memory.
+fn export(process: &Process, mut after: i64) -> anyhow::Result<()> {
+    let store = process.migrated_store()?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    loop {
+        let records = store.audit_records_after(after, PAGE)?;
+        let Some(last) = records.last() else { break };
+        after = last.id;
+        for record in &records {
+            serde_json::to_writer(&mut out, &line(record)?)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+const PAGE: u32 = 1_000;
+
+fn line(record: &AuditRecord) -> anyhow::Result<Value> {
+    let detail: Value = serde_json::from_str(&record.detail)
+        .with_context(|| format!("the detail of audit event {} is no JSON: its row is damaged", record.id))?;
+    Ok(json!({
+        "id": record.id, "at": record.at.to_string(), "event": record.event, "actor": record.actor,
+        "client_id": record.client_id, "kid": record.kid, "detail": detail,
+    }))
+}
+
+fn verify(process: &Process, noted: Option<&str>, format: Output) -> anyhow::Result<()> {
+    let noted = noted.map(seal_name).transpose()?;
+    let (store, vault) = process.open_vault()?;
+    let kept_since = process.edge.now() - process.config.audit_retention;
+    let trail = verify_trail(&store, &vault, kept_since, noted.as_ref())?;
+    let head = trail.head.map(|head| format!("{}:{}", head.number, head.code));
+    if format == Output::Json {
+        return output::json(&json!({
+            "whole": true, "sealed": trail.sealed, "unsealed": trail.unsealed, "head": head,
+            "begins": trail.begins.map(|begins| begins.to_string()),
+        }));
+    }
+    let begins = trail
+        .begins
+        .map_or_else(String::new, |begins| format!(" since {begins}"));
+    output::message(&format!(
+        "The audit trail{begins} is whole: {} events are as they were sealed, {} are not sealed yet.",
+        trail.sealed, trail.unsealed
+    ));
+    if let Some(head) = head {
+        output::message(&format!(
+            "Note the last seal elsewhere, and give it to a later run with --noted, to know that nothing behind it was cut off: {head}"
+        ));
+    }
+    Ok(())
+}
+
+fn seal_name(text: &str) -> anyhow::Result<SealName> {
+    let parts = text
+        .split_once(':')
+        .and_then(|(number, code)| Some((number.parse().ok()?, code)));
+    let (number, code) = parts.context("a seal is NUMBER:CODE, as \"keywheel audit verify\" told it")?;
+    Ok(SealName {
+        number,
+        code: code.to_owned(),
+    })
 }

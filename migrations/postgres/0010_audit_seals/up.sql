@@ -1,0 +1,11 @@
+-- Twin of migrations/sqlite/0010_audit_seals. Only adds: the version before this one goes on running.
+
+-- Each seal is over the events after those of the seal before, and over that seal: whoever alters or removes an event breaks it.
+CREATE TABLE audit_seals (
+    number BIGINT PRIMARY KEY NOT NULL CONSTRAINT audit_seals_number_positive CHECK (number > 0),
+    -- The events have ids up to this one, beyond that of the seal before.
+    last_id BIGINT NOT NULL,
+    events BIGINT NOT NULL,
+    mac BYTEA NOT NULL CONSTRAINT audit_seals_mac_length CHECK (length(mac) = 32),
+    sealed_at BIGINT NOT NULL
+);
