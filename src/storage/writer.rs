@@ -222,8 +222,9 @@ fn serve(jobs: &Receiver<Box<dyn Job>>, first: Option<Conn>, open: &dyn Fn() -> 
             job.answer(&committed);
         }
     }
-    // The process may end before those that read have closed: so that the file is whole without its log.
-    if let Some(Err(error)) = connection.map(|mut conn| conn.batch("PRAGMA wal_checkpoint(TRUNCATE)")) {
+    // The process may end before those that read have closed: so that the file is whole without its log. PASSIVE waits for nobody
+    // and keeps nobody waiting: another process may be serving.
+    if let Some(Err(error)) = connection.map(|mut conn| conn.batch("PRAGMA wal_checkpoint(PASSIVE)")) {
         tracing::debug!(%error, "the write-ahead log was left beside the database");
     }
 }
