@@ -51,6 +51,9 @@ pub(super) enum Command {
     /// Look at the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Who uses what: for cleaning up
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Look for what is wrong, or will be, and say how to mend it; the exit status is 1 when something is
     Doctor {
         /// Where the server is reached, if not at the issuer
@@ -403,6 +406,43 @@ pub(super) enum ConfigCommand {
     Show,
     /// Check the configuration and exit
     Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ReportCommand {
+    /// Clients that were not used for a time
+    UnusedClients {
+        /// For how long
+        #[arg(long = "for", value_name = "DURATION", default_value = "90d")]
+        span: Seconds,
+    },
+    /// Secrets that end soon, have ended, or are not used
+    Secrets {
+        /// Those that end within this time
+        #[arg(long, value_name = "DURATION", default_value = "14d")]
+        within: Seconds,
+        /// Those that were not used for this time
+        #[arg(long, value_name = "DURATION", default_value = "90d")]
+        unused: Seconds,
+    },
+    /// Clients that fetch tokens more often than their life requires
+    OverIssuance {
+        /// On the days of this time
+        #[arg(long, value_name = "DURATION", default_value = "7d")]
+        since: Seconds,
+        /// Those that had more tokens alive at a time than this, on average: more than they have replicas
+        #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+        more_than: i64,
+    },
+    /// Users that were refused often
+    FailedLogins {
+        /// Within this time
+        #[arg(long, value_name = "DURATION", default_value = "7d")]
+        since: Seconds,
+        /// So often or more
+        #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+        least: i64,
+    },
 }
 
 #[derive(Debug, Subcommand)]

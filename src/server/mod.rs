@@ -30,6 +30,7 @@ mod rotation;
 mod secret_uses;
 mod successors;
 mod token;
+mod usage;
 mod vault;
 mod verified_tokens;
 
@@ -65,6 +66,7 @@ use self::revoked_tokens::RevokedTokens;
 use self::rotation::load_ring;
 use self::secret_uses::SecretUses;
 use self::successors::Successors;
+use self::usage::Usage;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
 use crate::storage::Store;
@@ -117,6 +119,7 @@ pub struct Server {
     verified: VerifiedTokens,
     successors: Successors,
     secret_uses: SecretUses,
+    usage: Usage,
     latest: Latest,
     watch: Watch,
     expiries: Expiries,
@@ -184,6 +187,7 @@ impl Server {
             verified: VerifiedTokens::default(),
             successors: Successors::default(),
             secret_uses: SecretUses::new(cx.now),
+            usage: Usage::new(cx.now),
             latest: Latest::new(cx.now),
             watch,
             expiries: Expiries::default(),
@@ -255,6 +259,7 @@ impl Server {
             return self.wheel.follow(&self.store, cx.now);
         }
         self.secret_uses.flush(&self.store, cx.now)?;
+        self.usage.flush(&self.store, cx.now)?;
         self.sealer.tick(&self.store, &self.vault, cx.now)?;
         // Before the wheel may wait for those who did not come.
         self.fetchers.flush(&self.store, cx.now)?;
@@ -268,6 +273,7 @@ impl Server {
                 .prune_audit_events(cx.now - self.settings.audit_retention, MOST_AUDIT_EVENTS)?;
             self.store
                 .forget_fetchers(cx.now - self.wheel.policy().fetchers_memory())?;
+            self.store.forget_usage(cx.now - USAGE_RETENTION)?;
             self.follow_users()?;
             for within in EXPIRY_METRICS {
                 let expiring = self.store.secrets_expiring(cx.now, cx.now + within)?;
@@ -280,7 +286,8 @@ impl Server {
 
     /// Writes down what only this process knows, before it ends.
     pub fn farewell(&self) -> Result<(), Failure> {
-        self.secret_uses.flush_all(&self.store)
+        self.secret_uses.flush_all(&self.store)?;
+        self.usage.flush_all(&self.store)
     }
 
     /// Looks now and then whether the database was put back to an earlier state, and what time it is there.
@@ -353,6 +360,8 @@ const SWEEP_BATCH: u32 = 1_000;
 const TEND_EVERY: Seconds = Seconds::minutes(1);
 /// Time between two looks at how far the database has come.
 const WATCH_EVERY: Seconds = Seconds::new(10);
+/// How long it is known how many tokens each client was given.
+const USAGE_RETENTION: Seconds = Seconds::days(92);
 /// Client secrets that end within these times are counted.
 const EXPIRY_METRICS: [Seconds; 3] = [Seconds::days(1), Seconds::days(7), Seconds::days(14)];
 /// Users whose hashes are looked at.

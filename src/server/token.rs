@@ -48,6 +48,7 @@ impl Server {
         failpoint!("token.signed");
         response.refresh_token = families::conclude(self, &registered, authorization.continuation, request, cx)?;
         self.metrics.signed();
+        self.usage.count(client, cx.now);
         Ok(response)
     }
 

@@ -26,6 +26,7 @@ mod sqlite;
 mod store;
 mod sweep;
 mod url;
+mod usage;
 mod users;
 mod writer;
 
@@ -46,4 +47,5 @@ pub use secrets::SecretAddition;
 pub use store::{PoolState, Settings, Store};
 pub use sweep::Swept;
 pub use url::{DatabaseUrl, DatabaseUrlError};
+pub use usage::{ClientUsage, RefusedLogins, UsageDay};
 pub use users::{NewUser, UserCreation, UserImport};

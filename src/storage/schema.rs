@@ -182,6 +182,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    client_usage (client, day) {
+        client -> BigInt,
+        day -> BigInt,
+        tokens -> BigInt,
+    }
+}
+
+diesel::table! {
     audit_seals (number) {
         number -> BigInt,
         last_id -> BigInt,
@@ -200,12 +208,14 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(database_identity, changes, audit_events);
 diesel::joinable!(client_secrets -> clients (client));
+diesel::joinable!(client_usage -> clients (client));
 diesel::joinable!(token_families -> clients (client));
 diesel::joinable!(token_families -> users (owner));
 diesel::joinable!(refresh_tokens -> token_families (family));
 diesel::allow_tables_to_appear_in_same_query!(
     clients,
     client_secrets,
+    client_usage,
     users,
     token_families,
     refresh_tokens,

@@ -57,6 +57,8 @@ mod readme;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod rotation;

@@ -8,6 +8,7 @@ mod db;
 mod doctor;
 mod keys;
 mod master_keys;
+mod report;
 mod restore;
 mod user;
 
@@ -60,6 +61,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Restore(command) => restore::run(&process, &command, cli.output),
         Command::Config(command) => config::run(&process.config, &command, cli.output),
         Command::Audit(command) => audit::run(&process, command, cli.output),
+        Command::Report(command) => report::run(&process, &command, cli.output),
         Command::Doctor { url, offline } => doctor::run(&process, url.as_deref(), offline, cli.output),
         Command::Completions { .. } => Ok(()),
     }

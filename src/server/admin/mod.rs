@@ -6,6 +6,7 @@ mod exposure;
 mod fetchers;
 mod key_import;
 mod keys;
+mod reports;
 pub mod user_import;
 mod users;
 
@@ -15,4 +16,5 @@ pub use exposure::{Exposure, VerifierExposure};
 pub use fetchers::{FetcherLine, Refusing};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};
 pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
+pub use reports::{NotableSecret, OftenRefused, OverIssuance, Reports, UnusedClient};
 pub use users::{UserAdmin, UserError};

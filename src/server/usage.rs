@@ -1,0 +1,99 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use super::Failure;
+use crate::oauth::{Client, NumericDate, Seconds};
+use crate::storage::{Store, UsageDay};
+
+/// How many tokens each client was given by this node since that was written down last.
+#[derive(Debug)]
+pub(super) struct Usage {
+    given: RwLock<HashMap<UsageDay, AtomicU64>>,
+    flushed_at: AtomicI64,
+}
+
+/// Time between two writings.
+const FLUSH_EVERY: Seconds = Seconds::minutes(1);
+/// Most clients between two writings; tokens of others are not counted.
+const MOST: usize = 100_000;
+/// Most clients in one transaction.
+const AT_ONCE: usize = 1_000;
+
+impl Usage {
+    /// Nothing was given yet at `now`.
+    pub(super) fn new(now: NumericDate) -> Self {
+        Usage {
+            given: RwLock::default(),
+            flushed_at: AtomicI64::new(now.epoch()),
+        }
+    }
+
+    /// The client is given a token.
+    pub(super) fn count(&self, client: &Client, now: NumericDate) {
+        let of = UsageDay::of(client.row, now);
+        if let Some(tokens) = self.given.read().unwrap_or_else(PoisonError::into_inner).get(&of) {
+            tokens.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut given = self.given.write().unwrap_or_else(PoisonError::into_inner);
+        if given.len() < MOST {
+            given.entry(of).or_default().fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes it down now and then.
+    pub(super) fn flush(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
+        let flushed_at = NumericDate::from_epoch(self.flushed_at.load(Ordering::Relaxed));
+        if now.since(flushed_at) < FLUSH_EVERY && flushed_at <= now {
+            return Ok(());
+        }
+        self.flushed_at.store(now.epoch(), Ordering::Relaxed);
+        self.flush_all(store)
+    }
+
+    /// Writes it down at once. What could not be written is tried again with what comes then.
+    pub(super) fn flush_all(&self, store: &Store) -> Result<(), Failure> {
+        let given = std::mem::take(&mut *self.given.write().unwrap_or_else(PoisonError::into_inner));
+        let mut given: Vec<(UsageDay, u64)> = given
+            .into_iter()
+            .map(|(of, tokens)| (of, tokens.into_inner()))
+            .collect();
+        // In one order on all nodes, so that two of them do not wait for each other in a circle.
+        given.sort_unstable_by_key(|(of, _)| (of.client, of.day));
+        for (number, some) in given.chunks(AT_ONCE).enumerate() {
+            store.add_usage(some).inspect_err(|_| {
+                let written = number.saturating_mul(AT_ONCE);
+                self.put_back(given.get(written..).unwrap_or_default());
+            })?;
+        }
+        Ok(())
+    }
+
+    fn put_back(&self, unwritten: &[(UsageDay, u64)]) {
+        let mut given = self.given.write().unwrap_or_else(PoisonError::into_inner);
+        for (of, tokens) in unwritten {
+            given.entry(*of).or_default().fetch_add(*tokens, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_written_is_added_to_what_comes_then() {
+        let at = NumericDate::from_epoch;
+        let usage = Usage::new(at(0));
+        let of = UsageDay::of(7, at(-1));
+        assert_eq!(
+            (of.day, UsageDay::of(7, at(0)).day, UsageDay::of(7, at(86_400)).day),
+            (-1, 0, 1)
+        );
+        usage.put_back(&[(of, 3)]);
+        usage.put_back(&[(of, 4)]);
+        let given = usage.given.read().unwrap();
+        assert_eq!(given[&of].load(Ordering::Relaxed), 7);
+    }
+}
