@@ -1,6 +1,9 @@
 //! Client secrets as records: from when until when each is accepted, when it was last used, and that none in use is removed by
 //! mistake.
 
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use keywheel::oauth::{ClientId, ClientSecretRecord, NumericDate, Seconds};
 use keywheel::server::admin::ClientError;
 
@@ -130,6 +133,54 @@ fn a_secret_in_use_is_revoked_by_force_alone_and_others_are_as_they_were() {
         revoke(&first, true).unwrap();
         server.tick().unwrap();
         assert_refused(&server.token(&client, &[]), 401, "invalid_client");
+    });
+}
+
+// C-23
+#[test]
+fn while_a_secret_is_replaced_under_load_no_token_is_refused() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let first = server.client("billing", metadata());
+        // Services read the secret anew for each token, as from a mounted file.
+        let secret = RwLock::new(first.secret.clone());
+        let (fetched, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        // A token is under way with the secret that is held, so a replacement waits for it.
+                        let secret = secret.read().unwrap();
+                        let client = Credentials {
+                            id: "billing".to_owned(),
+                            secret: secret.clone(),
+                        };
+                        assert_eq!(server.token(&client, &[]).status, 200);
+                        fetched.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let so_many_more = |more| {
+                let until = fetched.load(Ordering::Relaxed) + more;
+                while fetched.load(Ordering::Relaxed) < until {
+                    std::thread::yield_now();
+                }
+            };
+            for _ in 0..5 {
+                so_many_more(20);
+                let old = secrets(&server, &first).remove(0).id;
+                let (_, new) = server.add_secret("billing", None);
+                // Known everywhere within a second.
+                server.tick().unwrap();
+                so_many_more(20);
+                *secret.write().unwrap() = new;
+                let id = ClientId::parse("billing").unwrap();
+                server.admin().revoke_secret(&id, &old, true, server.now()).unwrap();
+                server.tick().unwrap();
+            }
+            so_many_more(20);
+            done.store(true, Ordering::Relaxed);
+        });
     });
 }
 
