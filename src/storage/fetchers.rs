@@ -50,7 +50,11 @@ const OTHERS: &str = "(others)";
 impl Store {
     /// Adds up fetches of this node with those of all nodes before.
     pub fn add_fetches(&self, fetches: &[Fetches]) -> Result<(), Error> {
-        let fetches = fetches.to_vec();
+        let mut fetches = fetches.to_vec();
+        // In one order on all nodes, so that two of them do not wait for each other in a circle.
+        fetches.sort_by(|one, other| {
+            (&one.user_agent, &one.address_block).cmp(&(&other.user_agent, &other.address_block))
+        });
         self.act(move |conn| {
             let mut known = Known::load(conn)?;
             for fetches in fetches {

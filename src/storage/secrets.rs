@@ -57,7 +57,9 @@ impl Store {
 
     /// Notes when secrets were used, by their ids; of two nodes that saw one the later use stays.
     pub fn note_secret_uses(&self, uses: &[(String, NumericDate)]) -> Result<(), Error> {
-        let uses = uses.to_vec();
+        let mut uses = uses.to_vec();
+        // In one order on all nodes, so that two of them do not wait for each other in a circle.
+        uses.sort();
         self.act(move |conn| {
             for (id, used_at) in uses {
                 let used_at = used_at.epoch();
