@@ -1,6 +1,7 @@
 //! What administrators do: the same functions serve the command line and, later, an API.
 
 mod backup;
+mod client_rules;
 mod clients;
 mod exposure;
 mod fetchers;
@@ -10,6 +11,7 @@ pub mod user_import;
 mod users;
 
 pub use backup::BackupReport;
+pub use client_rules::{BrokenRule, Member, broken_rules};
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
 pub use exposure::{Exposure, VerifierExposure};
 pub use fetchers::{FetcherLine, Refusing};
