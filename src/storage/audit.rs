@@ -88,7 +88,7 @@ impl Store {
         })?;
         let mut deleted = 0;
         // In portions, because SQLite takes only so many parameters in a statement.
-        for some in old.chunks(KEYS_AT_ONCE) {
+        for some in old.chunks(ROWS_AT_ONCE) {
             let some = some.to_vec();
             deleted += self.write(move |conn| {
                 Ok(
@@ -101,8 +101,8 @@ impl Store {
     }
 }
 
-/// Rows named in one statement.
-const KEYS_AT_ONCE: usize = 500;
+/// Rows named or inserted in one statement.
+const ROWS_AT_ONCE: usize = 500;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit_events, check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]
@@ -155,6 +155,8 @@ pub(super) fn insert(conn: &mut Conn, events: &[AuditEvent]) -> Result<(), Fault
         on!(conn, c => diesel::insert_into(audit_events::table).values(row).execute(c))?;
         return Ok(());
     }
-    on!(conn, c => diesel::insert_into(audit_events::table).values(&rows).execute(c))?;
+    for some in rows.chunks(ROWS_AT_ONCE) {
+        on!(conn, c => diesel::insert_into(audit_events::table).values(some).execute(c))?;
+    }
     Ok(())
 }

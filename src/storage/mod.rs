@@ -4,10 +4,12 @@
 //! connections and every type of diesel stay inside. This floor knows neither clock nor HTTP nor what a sealed key means.
 
 mod access_tokens;
+mod apply;
 mod audit;
 mod authorities;
 mod backup;
 mod changes;
+mod client_rows;
 mod clients;
 mod connection;
 mod error;
@@ -29,6 +31,7 @@ mod users;
 mod writer;
 
 pub use access_tokens::{AccessTokenState, EnabledUser, RevokedAccessToken};
+pub use apply::{Application, ClientState, ClientWrite, SecretWrite, SeenClient};
 pub use audit::{AuditEvent, AuditFilter};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientCreation, NewClient};
