@@ -13,6 +13,7 @@ use super::keys;
 use super::schema::{client_secrets, clients};
 use super::secrets::{self, SecretRow};
 use super::store::{Effect, Store};
+use crate::failpoint::failpoint;
 use crate::oauth::{Client, ClientId, ClientMetadata, ClientSecretRecord, NumericDate, Owner};
 
 /// A client as it was at some moment, with its secrets, oldest first.
@@ -116,6 +117,7 @@ impl Store {
             let mut effect = Effect::none(Application::Applied);
             for write in writes {
                 let (changed, raised) = perform(conn, &owner, &write, at)?;
+                failpoint!("apply.changed");
                 if changed {
                     effect = effect
                         .telling(write.events)
