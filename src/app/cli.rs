@@ -27,6 +27,8 @@ pub(super) enum Command {
     /// Register clients and change them
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Make clients as a file declares them: all of it or nothing
+    Apply(ApplyArgs),
     /// Make users and change them
     #[command(subcommand)]
     User(UserCommand),
@@ -88,6 +90,21 @@ pub(super) struct ServeArgs {
     /// Accept an http issuer that is not this machine; tokens and secrets then travel in clear
     #[arg(long)]
     pub(super) allow_insecure_issuer: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    /// A TOML file that names an owner and declares clients
+    pub(super) file: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Remove clients of the file's owner that the file does not name
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// Take over clients that the file names and that were made by hand, or for another owner
+    #[arg(long)]
+    pub(super) adopt: bool,
 }
 
 #[derive(Debug, Subcommand)]

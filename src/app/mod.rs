@@ -1,6 +1,7 @@
 //! Floor 4: composition. Configuration, command line, clock, ticker, telemetry, shutdown: what makes a process of the floors.
 
 mod cli;
+mod client_file;
 mod clock;
 mod commands;
 mod config;
@@ -12,6 +13,7 @@ mod serve;
 mod settings;
 mod telemetry;
 mod ticker;
+mod toml_values;
 
 use std::process::ExitCode;
 

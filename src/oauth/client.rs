@@ -4,7 +4,8 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::{
-    Audiences, ClaimProfile, ClientId, GrantType, NumericDate, Scope, Seconds, SecretHash, TokenType, UnknownWord,
+    Audiences, ClaimProfile, ClientId, GrantType, NumericDate, Owner, Scope, Seconds, SecretHash, TokenType,
+    UnknownWord,
 };
 
 /// A registered client (RFC 6749 §2, metadata by RFC 7591 §2). Its secrets are records of their own.
@@ -20,6 +21,8 @@ pub struct Client {
     pub enabled: bool,
     /// Rises whenever all token families of the client end.
     pub epoch: i64,
+    /// Whose file declares it; `None` for a client that was made by hand.
+    pub owner: Option<Owner>,
     /// When it was registered.
     pub created_at: NumericDate,
     /// When it was last changed.
@@ -63,7 +66,7 @@ pub struct ClientSecretRecord {
     pub id: String,
     /// Keyed hash of the secret.
     pub hash: SecretHash,
-    /// The secret's last four characters, so that people can tell secrets apart.
+    /// Four characters by which people tell secrets apart: the last of a generated secret, or of the hash of another one.
     pub hint: String,
     /// When it was made.
     pub created_at: NumericDate,

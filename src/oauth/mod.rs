@@ -4,6 +4,7 @@
 //! speak to each other in these types.
 
 mod audience;
+mod chosen_secret;
 mod claims;
 mod client;
 mod client_id;
@@ -15,6 +16,7 @@ mod jwk;
 mod lineage;
 mod metadata;
 mod numeric_date;
+mod owner;
 mod parameters;
 mod refresh_token;
 mod scope;
@@ -22,6 +24,7 @@ mod secret;
 mod user;
 
 pub use audience::{Audience, AudienceError, Audiences};
+pub use chosen_secret::{ChosenSecret, ChosenSecretError};
 pub use claims::{AccessTokenClaims, ClaimProfile, IssuedClaims, TokenType, UnknownWord};
 pub use client::{Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord};
 pub use client_id::{ClientId, ClientIdError};
@@ -33,6 +36,7 @@ pub use jwk::{Jwk, JwkSet, Thumbprint, base64url, certificate_sha256};
 pub use lineage::Lineage;
 pub use metadata::ServerMetadata;
 pub use numeric_date::NumericDate;
+pub use owner::{Owner, OwnerError};
 pub use parameters::{Parameter, Parameters, form_decode};
 pub use refresh_token::{FamilyId, FamilyIdError, RefreshKey, RefreshToken};
 pub use scope::{Scope, ScopeError};

@@ -73,6 +73,9 @@ impl Store {
     }
 }
 
+/// Rows inserted in one statement, of which SQLite takes only so many values.
+const ROWS_AT_ONCE: usize = 500;
+
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit_events, check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]
 #[diesel(treat_none_as_default_value = false)]
@@ -124,6 +127,8 @@ pub(super) fn insert(conn: &mut Conn, events: &[AuditEvent]) -> Result<(), Fault
         on!(conn, c => diesel::insert_into(audit_events::table).values(row).execute(c))?;
         return Ok(());
     }
-    on!(conn, c => diesel::insert_into(audit_events::table).values(&rows).execute(c))?;
+    for some in rows.chunks(ROWS_AT_ONCE) {
+        on!(conn, c => diesel::insert_into(audit_events::table).values(some).execute(c))?;
+    }
     Ok(())
 }

@@ -121,8 +121,9 @@ impl NewChange {
 }
 
 pub(super) fn insert(conn: &mut Conn, announced: &[NewChange]) -> Result<(), Fault> {
-    if !announced.is_empty() {
-        on!(conn, c => diesel::insert_into(changes::table).values(announced).execute(c))?;
+    // In portions, because SQLite takes only so many parameters in a statement.
+    for some in announced.chunks(1_000) {
+        on!(conn, c => diesel::insert_into(changes::table).values(some).execute(c))?;
     }
     Ok(())
 }

@@ -4,11 +4,13 @@
 //! connections and every type of diesel stay inside. This floor knows neither clock nor HTTP nor what a sealed key means.
 
 mod access_tokens;
+mod apply;
 mod audit;
 mod audit_seals;
 mod authorities;
 mod backup;
 mod changes;
+mod client_rows;
 mod clients;
 mod connection;
 mod error;
@@ -31,6 +33,7 @@ mod users;
 mod writer;
 
 pub use access_tokens::{AccessTokenState, EnabledUser, RevokedAccessToken};
+pub use apply::{Application, ClientState, ClientWrite, SecretWrite, SeenClient};
 pub use audit::{AuditEvent, AuditFilter};
 pub use audit_seals::{AuditRecord, AuditSeal};
 pub use changes::{Change, ChangeKind};

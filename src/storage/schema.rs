@@ -20,6 +20,7 @@ diesel::table! {
         refresh_ttl -> Nullable<BigInt>,
         refresh_absolute_ttl -> Nullable<BigInt>,
         refresh_retry_window -> Nullable<BigInt>,
+        owner -> Nullable<Text>,
     }
 }
 

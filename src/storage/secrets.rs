@@ -3,7 +3,7 @@ use diesel::prelude::*;
 
 use super::audit::AuditEvent;
 use super::changes::ChangeKind;
-use super::clients;
+use super::client_rows;
 use super::connection::{Conn, on};
 use super::error::{Error, Fault};
 use super::schema::client_secrets;
@@ -39,7 +39,7 @@ impl Store {
     ) -> Result<SecretAddition, Error> {
         let (id, secret, event) = (id.as_str().to_owned(), secret.clone(), event.clone());
         self.administer(move |conn| {
-            let Some(client) = clients::row_of(conn, &id)? else {
+            let Some(client) = client_rows::row_of(conn, &id)? else {
                 return Ok(Effect::none(SecretAddition::UnknownClient));
             };
             let present: i64 = on!(conn, c => client_secrets::table
@@ -91,13 +91,10 @@ impl Store {
     pub fn revoke_client_secret(&self, id: &ClientId, secret_id: &str, event: &AuditEvent) -> Result<bool, Error> {
         let (id, secret_id, event) = (id.as_str().to_owned(), secret_id.to_owned(), event.clone());
         self.administer(move |conn| {
-            let Some(client) = clients::row_of(conn, &id)? else {
+            let Some(client) = client_rows::row_of(conn, &id)? else {
                 return Ok(Effect::none(false));
             };
-            let revoked = on!(conn, c => diesel::delete(client_secrets::table)
-                .filter(client_secrets::id.eq(&secret_id).and(client_secrets::client.eq(client)))
-                .execute(c))?;
-            if revoked == 0 {
+            if !delete(conn, client, &secret_id)? {
                 return Ok(Effect::none(false));
             }
             let at = event.at.epoch();
@@ -119,6 +116,23 @@ pub(super) fn insert(conn: &mut Conn, client: i64, secret: &ClientSecretRecord) 
         last_used_at: None,
     };
     on!(conn, c => diesel::insert_into(client_secrets::table).values(&row).execute(c))?;
+    Ok(())
+}
+
+/// Deletes a secret of the client with the row number `client`, in the transaction under way; whether there was one.
+pub(super) fn delete(conn: &mut Conn, client: i64, id: &str) -> Result<bool, Fault> {
+    let deleted = on!(conn, c => diesel::delete(client_secrets::table)
+        .filter(client_secrets::id.eq(id).and(client_secrets::client.eq(client)))
+        .execute(c))?;
+    Ok(deleted > 0)
+}
+
+/// Sets from when on a secret of the client with the row number `client` is refused, in the transaction under way.
+pub(super) fn set_expiry(conn: &mut Conn, client: i64, id: &str, at: Option<NumericDate>) -> Result<(), Fault> {
+    on!(conn, c => diesel::update(client_secrets::table)
+        .filter(client_secrets::id.eq(id).and(client_secrets::client.eq(client)))
+        .set(client_secrets::expires_at.eq(at.map(NumericDate::epoch)))
+        .execute(c))?;
     Ok(())
 }
 

@@ -310,6 +310,12 @@ impl<T> Effect<T> {
         }
     }
 
+    /// Further events.
+    pub(super) fn telling(mut self, events: Vec<AuditEvent>) -> Self {
+        self.events.extend(events);
+        self
+    }
+
     /// Announces a change to all nodes.
     pub(super) fn changing(mut self, kind: ChangeKind, subject: impl Into<String>, at: i64) -> Self {
         self.changes.push(changes::NewChange::new(kind, subject.into(), at));

@@ -153,7 +153,8 @@ fn every_failpoint_is_a_step() {
         Waiting(_) => None,
     });
     let of_keys = crate::key_crashes::STEPS.map(|(_, name, _)| name.to_owned());
-    assert_eq!(in_source, in_table.chain(of_keys).collect());
+    let of_clients = crate::apply::STEPS.map(str::to_owned);
+    assert_eq!(in_source, in_table.chain(of_keys).chain(of_clients).collect());
 }
 
 fn crash_at_each_step(mut stage: Stage, crash: Crash) {

@@ -1,6 +1,8 @@
 //! The integration tests, in one binary: what only shows with a database, a socket or a process.
 
 #[cfg(test)]
+mod apply;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod backup;

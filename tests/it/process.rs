@@ -341,7 +341,7 @@ fn wrong_usage_is_status_2_and_a_refusal_is_status_1_with_a_way_out() {
             ][..],
             "choose another --id",
         ),
-        (&["client", "create", "x"], "--grant client_credentials"),
+        (&["client", "create", "x"], "such as client_credentials"),
         (&["client", "show", "nobody"], "client list"),
         (&["client", "secret", "revoke", "billing", "x"], "client secret list"),
         (&["keys", "rotate"], "start a server"),

@@ -5,7 +5,8 @@ use super::{Process, actor};
 use crate::app::cli::{ClientCommand, CreateArgs, MetadataArgs, SecretCommand, UpdateArgs};
 use crate::app::output::{self, Output};
 use crate::oauth::{
-    Audiences, Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord, GrantType, NumericDate, Scope, Seconds,
+    Audiences, Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord, GrantType, NumericDate, Owner, Scope,
+    Seconds,
 };
 use crate::server::admin::{ClientAdmin, ClientChange, CreatedClient, CreatedSecret, NewClientRequest};
 
@@ -37,7 +38,7 @@ pub(super) fn run(process: &Process, command: ClientCommand, format: Output) -> 
                 }
                 ClientCommand::Update(args) => {
                     let client = admin.update(&args.id.0.clone(), change(args), now)?;
-                    warn_of_passwords(&client);
+                    warn_of_passwords(&client.metadata);
                     print_client(&client, format)
                 }
                 ClientCommand::Disable { id } => {
@@ -108,7 +109,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
     };
     let created = process.with_context(|cx| ClientAdmin::new(&store, actor).create(request, &vault, cx))?;
     let CreatedClient { client, secret } = created;
-    warn_of_passwords(&client);
+    warn_of_passwords(&client.metadata);
     if format == Output::Json {
         let mut document = serde_json::to_value(ClientDocument::of(&client))?;
         if let Some(members) = document.as_object_mut() {
@@ -127,8 +128,8 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
 }
 
 /// RFC 9700 §2.4.
-fn warn_of_passwords(client: &Client) {
-    if client.metadata.grant_types.contains(&GrantType::Password) {
+pub(super) fn warn_of_passwords(metadata: &ClientMetadata) {
+    if metadata.grant_types.contains(&GrantType::Password) {
         output::message(
             "Warning: this client sees its users' passwords. RFC 9700 forbids the password grant and OAuth 2.1 dropped it: register it \
              for clients of your own alone, and only until they can do without.",
@@ -213,6 +214,8 @@ struct ClientDocument<'a> {
     claim_profile: &'static str,
     introspect: bool,
     enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     client_id_issued_at: i64,
     updated_at: i64,
 }
@@ -235,6 +238,7 @@ impl<'a> ClientDocument<'a> {
             claim_profile: metadata.claim_profile.as_str(),
             introspect: metadata.introspect,
             enabled: client.enabled,
+            owner: client.owner.as_ref().map(Owner::as_str),
             client_id_issued_at: client.created_at.epoch(),
             updated_at: client.updated_at.epoch(),
         }
@@ -252,6 +256,7 @@ impl<'a> ClientDocument<'a> {
             ("client_id", self.client_id.to_owned()),
             ("name", self.client_name.to_owned()),
             ("enabled", yes(self.enabled)),
+            ("owner", self.owner.unwrap_or("none: made by hand").to_owned()),
             ("grants", self.grant_types.join(" ")),
             ("auth methods", self.token_endpoint_auth_methods.join(" ")),
             ("scope", self.scope.clone()),

@@ -1,5 +1,6 @@
 //! The commands, a file for each group. They work on the database directly; running servers follow within a second.
 
+mod apply;
 mod audit;
 mod backup;
 mod client;
@@ -38,6 +39,11 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => flags(args),
         _ => Vec::new(),
     };
+    // Secrets may be among it, so nobody else keeps it.
+    let variables = match &cli.command {
+        Command::Apply(_) => environment.clone(),
+        _ => BTreeMap::new(),
+    };
     let config = Config::load(&Sources {
         file: cli.config,
         environment,
@@ -53,6 +59,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => serve::serve(&process, &args),
         Command::Client(command) => client::run(&process, command, cli.output),
+        Command::Apply(args) => apply::run(&process, &args, &variables, cli.output),
         Command::User(command) => user::run(&process, command, cli.output),
         Command::Keys(command) => keys::run(&process, command, cli.output),
         Command::MasterKey(command) => master_keys::run(&process, &command, cli.output),

@@ -2,6 +2,7 @@ use rand::CryptoRng;
 use serde_json::json;
 use thiserror::Error;
 
+use super::client_rules::{self, BrokenRule};
 use crate::oauth::{
     Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecret, ClientSecretRecord,
     GrantType, NumericDate, Scope, Seconds, SecretHasher, TokenType, base64url,
@@ -12,7 +13,7 @@ use crate::storage::{self, AuditEvent, ClientCreation, NewClient, SecretAddition
 /// Registers clients, changes them, and makes and revokes their secrets. Every act leaves an audit event in its transaction.
 #[derive(Debug)]
 pub struct ClientAdmin<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     /// Who acts, for the audit trail.
     actor: &'a str,
 }
@@ -91,8 +92,8 @@ pub enum ClientError {
     #[error("client \"{0}\" has as many secrets as a client may have: revoke one first")]
     TooManySecrets(ClientId),
     /// The metadata breaks a rule.
-    #[error("{0}")]
-    Metadata(&'static str),
+    #[error(transparent)]
+    Metadata(#[from] BrokenRule),
     /// The database did not answer.
     #[error(transparent)]
     Storage(#[from] storage::Error),
@@ -111,7 +112,7 @@ impl<'a> ClientAdmin<'a> {
         vault: &Vault,
         cx: &mut Context<'_>,
     ) -> Result<CreatedClient, ClientError> {
-        check(&request.metadata)?;
+        client_rules::check(&request.metadata)?;
         let client_id = request.client_id.unwrap_or_else(|| ClientId::generate(cx.rng));
         let secret = new_secret(vault.hasher(), (None, None), cx.now, cx.rng);
         let event = self.event("client.created", &client_id, cx.now, facts(&request.metadata));
@@ -166,7 +167,7 @@ impl<'a> ClientAdmin<'a> {
             claim_profile: change.claim_profile.unwrap_or(old.claim_profile),
             introspect: change.introspect.unwrap_or(old.introspect),
         };
-        check(&metadata)?;
+        client_rules::check(&metadata)?;
         let event = self.event("client.updated", client_id, now, facts(&metadata));
         let updated = self.store.update_client(client_id, &metadata, &event)?;
         updated.ok_or_else(|| ClientError::Unknown(client_id.clone()))
@@ -254,7 +255,7 @@ impl<'a> ClientAdmin<'a> {
         }
     }
 
-    fn event(
+    pub(super) fn event(
         &self,
         event: &'static str,
         client_id: &ClientId,
@@ -274,71 +275,19 @@ impl<'a> ClientAdmin<'a> {
 
 /// Clients per query.
 const PAGE: u32 = 500;
-/// Longest life of an access token: beyond a day a key would stay published for too long after it turned.
-const LONGEST_ACCESS_TTL: Seconds = Seconds::days(1);
-/// Shortest life of an access token.
-const SHORTEST_ACCESS_TTL: Seconds = Seconds::new(10);
-
-/// The rules that a client's metadata keeps, whoever wrote it.
-fn check(metadata: &ClientMetadata) -> Result<(), ClientError> {
-    let name = &metadata.name;
-    if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
-        return Err(ClientError::Metadata(
-            "a client's name has 1 to 128 characters, none of them a control character",
-        ));
-    }
-    if metadata.grant_types.is_empty() {
-        return Err(ClientError::Metadata(
-            "a client needs at least one grant: --grant client_credentials",
-        ));
-    }
-    if metadata.auth_methods.is_empty() {
-        return Err(ClientError::Metadata("a client needs at least one --auth-method"));
-    }
-    if metadata.audiences.len() > 32 {
-        return Err(ClientError::Metadata("a client has at most 32 audiences"));
-    }
-    let life_fits = |life: Seconds| (SHORTEST_ACCESS_TTL..=LONGEST_ACCESS_TTL).contains(&life);
-    if !metadata.access_ttl.is_none_or(life_fits) {
-        return Err(ClientError::Metadata("an access token lives from 10s to 1d"));
-    }
-    let grants = &metadata.grant_types;
-    if grants.contains(&GrantType::RefreshToken) && !grants.contains(&GrantType::Password) {
-        return Err(ClientError::Metadata(
-            "refresh_token alone gets no first token: register password beside it",
-        ));
-    }
-    let refresh_lives = [metadata.refresh_ttl, metadata.refresh_absolute_ttl];
-    if refresh_lives
-        .into_iter()
-        .flatten()
-        .any(|life| !(Seconds::minutes(1)..=Seconds::days(366)).contains(&life))
-    {
-        return Err(ClientError::Metadata("a refresh token lives from 1m to 366d"));
-    }
-    if metadata
-        .refresh_retry_window
-        .is_some_and(|window| window > Seconds::minutes(1))
-    {
-        return Err(ClientError::Metadata("a refresh can be repeated for at most 60s"));
-    }
-    Ok(())
-}
-
 /// Who used a secret so lately is likely to use it again.
 const IN_USE: Seconds = Seconds::days(7);
 
-fn new_secret(
+/// Makes a secret.
+pub(super) fn new_secret(
     hasher: &SecretHasher,
     (not_before, expires_at): (Option<NumericDate>, Option<NumericDate>),
     now: NumericDate,
     rng: &mut dyn CryptoRng,
 ) -> CreatedSecret {
     let secret = ClientSecret::generate(rng);
-    let mut random = [0; 6];
-    rng.fill_bytes(&mut random);
     let record = ClientSecretRecord {
-        id: base64url(&random),
+        id: secret_id(rng),
         hash: hasher.hash(secret.expose()),
         hint: secret.hint().to_owned(),
         created_at: now,
@@ -349,8 +298,15 @@ fn new_secret(
     CreatedSecret { secret, record }
 }
 
+/// A public identifier for a secret.
+pub(super) fn secret_id(rng: &mut dyn CryptoRng) -> String {
+    let mut random = [0; 6];
+    rng.fill_bytes(&mut random);
+    base64url(&random)
+}
+
 /// What the audit trail keeps of a client's metadata; there is no secret in it.
-fn facts(metadata: &ClientMetadata) -> serde_json::Value {
+pub(super) fn facts(metadata: &ClientMetadata) -> serde_json::Value {
     json!({
         "name": metadata.name,
         "grant_types": metadata.grant_types,

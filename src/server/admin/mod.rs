@@ -1,7 +1,10 @@
 //! What administrators do: the same functions serve the command line and, later, an API.
 
+mod apply;
 mod backup;
+mod client_rules;
 mod clients;
+mod declared_secret;
 mod exposure;
 mod fetchers;
 mod key_import;
@@ -10,8 +13,11 @@ mod reports;
 pub mod user_import;
 mod users;
 
+pub use apply::{Act, Adopt, ApplyError, ClientPlan, Conflict, Declaration, DeclaredClient, MemberChange, Plan, Prune};
 pub use backup::BackupReport;
+pub use client_rules::{BrokenRule, Member, broken_rules};
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
+pub use declared_secret::{DeclaredSecret, SecretAct, SecretChange};
 pub use exposure::{Exposure, VerifierExposure};
 pub use fetchers::{FetcherLine, Refusing};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};

@@ -1,0 +1,5 @@
+-- Twin of migrations/sqlite/0008_owned_clients. Only adds: the version before this one goes on running.
+
+-- Whose file declares the client (`keywheel apply`); null for one that was made by hand.
+ALTER TABLE clients ADD COLUMN owner TEXT;
+CREATE INDEX clients_by_owner ON clients (owner) WHERE owner IS NOT NULL;

@@ -1,0 +1,171 @@
+//! The members of a client's metadata, and the rules that they keep, whoever wrote them: a command, or a file of clients.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::oauth::{ClientMetadata, GrantType, Seconds};
+
+/// A rule that metadata breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{why}")]
+pub struct BrokenRule {
+    /// Which member breaks it.
+    pub member: Member,
+    /// The rule.
+    pub why: &'static str,
+}
+
+/// A member of a client's metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(
+    missing_docs,
+    reason = "each is named like the member of ClientMetadata that it means"
+)]
+pub enum Member {
+    Name,
+    GrantTypes,
+    AuthMethods,
+    Scope,
+    Audiences,
+    AccessTtl,
+    RefreshTtl,
+    RefreshAbsoluteTtl,
+    RefreshRetryWindow,
+    TokenType,
+    ClaimProfile,
+    Introspect,
+}
+
+impl Member {
+    /// Every member, in the order in which people read them.
+    pub const ALL: [Member; 12] = [
+        Member::Name,
+        Member::GrantTypes,
+        Member::AuthMethods,
+        Member::Scope,
+        Member::Audiences,
+        Member::AccessTtl,
+        Member::RefreshTtl,
+        Member::RefreshAbsoluteTtl,
+        Member::RefreshRetryWindow,
+        Member::TokenType,
+        Member::ClaimProfile,
+        Member::Introspect,
+    ];
+
+    /// The name in documents: that of RFC 7591 §2 where it has one.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Member::Name => "client_name",
+            Member::GrantTypes => "grant_types",
+            Member::AuthMethods => "token_endpoint_auth_methods",
+            Member::Scope => "scope",
+            Member::Audiences => "audience",
+            Member::AccessTtl => "access_ttl",
+            Member::RefreshTtl => "refresh_ttl",
+            Member::RefreshAbsoluteTtl => "refresh_absolute_ttl",
+            Member::RefreshRetryWindow => "refresh_retry_window",
+            Member::TokenType => "token_type",
+            Member::ClaimProfile => "claim_profile",
+            Member::Introspect => "introspect",
+        }
+    }
+
+    /// Its value, as documents show it; null for what is the server's to choose.
+    pub fn of(self, metadata: &ClientMetadata) -> Value {
+        match self {
+            Member::Name => json!(metadata.name),
+            Member::GrantTypes => json!(metadata.grant_types),
+            Member::AuthMethods => json!(metadata.auth_methods),
+            Member::Scope => json!(metadata.scope),
+            Member::Audiences => json!(metadata.audiences.iter().collect::<Vec<_>>()),
+            Member::AccessTtl => json!(metadata.access_ttl),
+            Member::RefreshTtl => json!(metadata.refresh_ttl),
+            Member::RefreshAbsoluteTtl => json!(metadata.refresh_absolute_ttl),
+            Member::RefreshRetryWindow => json!(metadata.refresh_retry_window),
+            Member::TokenType => json!(metadata.token_type.as_str()),
+            Member::ClaimProfile => json!(metadata.claim_profile.as_str()),
+            Member::Introspect => json!(metadata.introspect),
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Longest life of an access token: beyond a day a key would stay published for too long after it turned.
+const LONGEST_ACCESS_TTL: Seconds = Seconds::days(1);
+/// Shortest life of an access token.
+const SHORTEST_ACCESS_TTL: Seconds = Seconds::new(10);
+
+/// Refuses metadata that breaks a rule, and names the first.
+pub(super) fn check(metadata: &ClientMetadata) -> Result<(), BrokenRule> {
+    broken_rules(metadata).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Every rule that the metadata breaks.
+pub fn broken_rules(metadata: &ClientMetadata) -> Vec<BrokenRule> {
+    let mut broken = Vec::new();
+    let mut demand = |kept: bool, member: Member, why: &'static str| {
+        if !kept {
+            broken.push(BrokenRule { member, why });
+        }
+    };
+    let name = &metadata.name;
+    demand(
+        !name.is_empty() && name.chars().count() <= 128 && !name.chars().any(char::is_control),
+        Member::Name,
+        "a client's name has 1 to 128 characters, none of them a control character",
+    );
+    demand(
+        !metadata.grant_types.is_empty(),
+        Member::GrantTypes,
+        "a client needs at least one grant, such as client_credentials",
+    );
+    demand(
+        !metadata.auth_methods.is_empty(),
+        Member::AuthMethods,
+        "a client needs at least one way to authenticate, such as client_secret_basic",
+    );
+    demand(
+        metadata.audiences.len() <= 32,
+        Member::Audiences,
+        "a client has at most 32 audiences",
+    );
+    let access_fits = |life: Seconds| (SHORTEST_ACCESS_TTL..=LONGEST_ACCESS_TTL).contains(&life);
+    demand(
+        metadata.access_ttl.is_none_or(access_fits),
+        Member::AccessTtl,
+        "an access token lives from 10s to 1d",
+    );
+    let grants = &metadata.grant_types;
+    demand(
+        !grants.contains(&GrantType::RefreshToken) || grants.contains(&GrantType::Password),
+        Member::GrantTypes,
+        "refresh_token alone gets no first token: register password beside it",
+    );
+    let refresh_fits = |life: Seconds| (Seconds::minutes(1)..=Seconds::days(366)).contains(&life);
+    for (member, life) in [
+        (Member::RefreshTtl, metadata.refresh_ttl),
+        (Member::RefreshAbsoluteTtl, metadata.refresh_absolute_ttl),
+    ] {
+        demand(
+            life.is_none_or(refresh_fits),
+            member,
+            "a refresh token lives from 1m to 366d",
+        );
+    }
+    demand(
+        metadata
+            .refresh_retry_window
+            .is_none_or(|window| window <= Seconds::minutes(1)),
+        Member::RefreshRetryWindow,
+        "a refresh can be repeated for at most 60s",
+    );
+    broken
+}
