@@ -3,190 +3,103 @@
 //! Whoever can write to the database, but has no master key, cannot alter, remove or insert an event under a seal without breaking
 //! it. Events are sealed a little after they happened and not with them: so an exchange of a refresh token waits for no other.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
-use thiserror::Error;
 
 use super::{Failure, Vault};
-use crate::oauth::{NumericDate, Seconds, base64url};
+use crate::oauth::{NumericDate, Seconds};
 use crate::storage::{AuditRecord, AuditSeal, Insertion, Store};
 
 /// Makes seals now and then.
 #[derive(Debug, Default)]
 pub(super) struct Sealer {
-    sealed_at: AtomicI64,
+    /// The newest event that was there, and when this node saw it.
+    seen: Mutex<Option<(i64, NumericDate)>>,
 }
 
-/// Time between two seals.
-const SEAL_EVERY: Seconds = Seconds::new(10);
-/// Age from which on events are sealed: by then every transaction with a lower number has ended, one way or the other.
+/// Time after which events that were seen are sealed: by then every transaction with a lower number has ended, one way or the
+/// other. Not by the dates of events, which are of many clocks.
 const SETTLED: Seconds = Seconds::minutes(1);
-/// Less than the id of any event, also of one that somebody made up.
-const BEFORE_ALL: i64 = i64::MIN;
 /// Most events under one seal, and most seals in one tick.
-const MOST_EVENTS: u32 = 10_000;
+pub(super) const MOST_EVENTS: u32 = 10_000;
 const MOST_SEALS: usize = 5;
+/// Less than the id of any event, also of one that somebody made up.
+pub(super) const BEFORE_ALL: i64 = i64::MIN;
 
 impl Sealer {
     /// Seals what has settled, if it is time. Of several nodes the first one's seal counts.
     pub(super) fn tick(&self, store: &Store, vault: &Vault, now: NumericDate) -> Result<(), Failure> {
-        let sealed_at = NumericDate::from_epoch(self.sealed_at.load(Ordering::Relaxed));
-        if now.since(sealed_at) < SEAL_EVERY && sealed_at <= now {
-            return Ok(());
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match *seen {
+            Some((_, at)) if now < at + SETTLED && at <= now => return Ok(()),
+            Some((up_to, _)) => seal_up_to(store, vault, up_to, now)?,
+            None => {}
         }
-        self.sealed_at.store(now.epoch(), Ordering::Relaxed);
-        for _ in 0..MOST_SEALS {
-            let last = store.last_audit_seal()?;
-            let mut events =
-                store.audit_records_after(last.as_ref().map_or(BEFORE_ALL, |seal| seal.last_id), MOST_EVENTS)?;
-            // One that a clock ahead of all others has dated must not hold up the rest until its time comes.
-            let has_settled = |event: &&AuditRecord| event.at + SETTLED <= now || event.at > now + SETTLED;
-            let settled = events.iter().take_while(has_settled).count();
-            events.truncate(settled);
-            let Some(seal) = seal(vault.audit_key(), last.as_ref(), &events, now) else {
-                return Ok(());
-            };
-            if store.add_audit_seal(&seal)? == Insertion::Exists || settled < MOST_EVENTS as usize {
-                return Ok(());
-            }
-        }
+        *seen = store.newest_audit_event()?.map(|newest| (newest, now));
         Ok(())
     }
 }
 
-/// What a look over the whole trail found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedTrail {
-    /// How many events are under unbroken seals.
-    pub sealed: u64,
-    /// How many came since, and are not sealed yet.
-    pub unsealed: u64,
-    /// The last seal, to be noted elsewhere: a trail that was cut off behind it does not have it any more.
-    pub head: Option<SealName>,
-    /// From when on the trail is there, if its beginning has been deleted after `audit.retention`.
-    pub begins: Option<NumericDate>,
-}
-
-/// A seal by its number and code, as `NUMBER:CODE`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealName {
-    /// The number.
-    pub number: i64,
-    /// The code in base64url.
-    pub code: String,
-}
-
-impl From<&AuditSeal> for SealName {
-    fn from(seal: &AuditSeal) -> Self {
-        SealName {
-            number: seal.number,
-            code: base64url(&seal.mac),
+fn seal_up_to(store: &Store, vault: &Vault, up_to: i64, now: NumericDate) -> Result<(), Failure> {
+    for _ in 0..MOST_SEALS {
+        let last = store.last_audit_seal()?;
+        let after = last.as_ref().map_or(BEFORE_ALL, |seal| seal.last_id);
+        let mut events = store.audit_records_after(after, MOST_EVENTS)?;
+        events.retain(|event| event.id <= up_to);
+        let Some(seal) = seal(vault.audit_key(), last.as_ref(), &events, now) else {
+            return Ok(());
+        };
+        if store.add_audit_seal(&seal)? == Insertion::Exists {
+            return Ok(());
         }
     }
+    Ok(())
 }
 
-/// Why the trail is not what was written.
-#[derive(Debug, Error)]
-pub enum BrokenTrail {
-    /// Events under a seal are not those that were sealed.
-    #[error(
-        "the audit trail is broken at seal {number}: of the {events} events up to id {last_id}, sealed at {sealed_at}, some were altered, removed \
-         or added since. Compare them with a backup"
-    )]
-    Seal {
-        /// The seal.
-        number: i64,
-        /// How many it is over.
-        events: i64,
-        /// The id of the last of them.
-        last_id: i64,
-        /// When it was made.
-        sealed_at: NumericDate,
-    },
-    /// Seals are not there any more.
-    #[error("seals of the audit trail were removed: {0} is missing. Compare the table audit_seals with a backup")]
-    Missing(i64),
-    /// The seal that was noted elsewhere is not there.
-    #[error("the trail does not have the seal {0}: it was cut off or made anew since that was noted")]
-    CutOff(String),
-    /// The trail cannot be read.
-    #[error(transparent)]
-    Failed(#[from] Failure),
-}
-
-/// Verifies the whole trail. Seals from before `kept_since` may be gone with their events. `noted` is a seal that must be there.
-pub fn verify_trail(
-    store: &Store,
-    vault: &Vault,
-    kept_since: NumericDate,
-    noted: Option<&SealName>,
-) -> Result<VerifiedTrail, BrokenTrail> {
-    let mut trail = VerifiedTrail {
-        sealed: 0,
-        unsealed: 0,
-        head: None,
-        begins: None,
-    };
-    let mut before: Option<AuditSeal> = None;
-    let mut found = noted.is_none();
-    loop {
-        let seals = store.audit_seals_after(before.as_ref().map_or(0, |seal| seal.number), SEALS_AT_ONCE);
-        let seals = seals.map_err(Failure::from)?;
-        if seals.is_empty() {
-            break;
+/// Deletes events that were sealed before `before`, about `limit` of them, the oldest first. The last of their seals stays, marked:
+/// the rest is verified from there. What is not sealed stays too.
+pub(super) fn prune(store: &Store, vault: &Vault, before: NumericDate, limit: usize) -> Result<(), Failure> {
+    let mut deleted = 0;
+    while deleted < limit {
+        let seals = store.audit_seals_after(0, 2)?;
+        let is_old = |seal: &&AuditSeal| seal.sealed_at < before && is_genuine(vault.audit_key(), seal);
+        let mut old = seals.iter().take_while(is_old);
+        let Some(first) = old.next() else { break };
+        if !first.pruned {
+            begin_after(store, vault, first)?;
         }
-        for next in seals {
-            match &before {
-                None if next.sealed_at < kept_since => trail.begins = Some(next.sealed_at),
-                None if next.number > 1 => return Err(BrokenTrail::Missing(next.number - 1)),
-                Some(before) if next.number != before.number + 1 => {
-                    return Err(BrokenTrail::Missing(before.number + 1));
-                }
-                _ => trail.sealed += unbroken(store, vault, before.as_ref(), &next)?,
+        loop {
+            let gone = store.delete_audit_events(first.last_id, PORTION)?;
+            deleted += gone;
+            if gone == 0 || deleted >= limit {
+                break;
             }
-            found |= noted == Some(&SealName::from(&next));
-            before = Some(next);
         }
+        let Some(second) = old.next().filter(|_| deleted < limit) else {
+            break;
+        };
+        begin_after(store, vault, second)?;
     }
-    if let (false, Some(noted)) = (found, noted) {
-        return Err(BrokenTrail::CutOff(format!("{}:{}", noted.number, noted.code)));
-    }
-    let mut last_id = before.as_ref().map_or(BEFORE_ALL, |seal| seal.last_id);
-    loop {
-        let events = store.audit_records_after(last_id, MOST_EVENTS).map_err(Failure::from)?;
-        let Some(last) = events.last() else { break };
-        last_id = last.id;
-        trail.unsealed += events.len() as u64;
-    }
-    trail.head = before.as_ref().map(SealName::from);
-    Ok(trail)
+    Ok(())
 }
 
-const SEALS_AT_ONCE: u32 = 1_000;
+/// Events deleted in one statement.
+const PORTION: u32 = 1_000;
 
-/// How many events are under the seal, if they are those that were sealed.
-fn unbroken(store: &Store, vault: &Vault, before: Option<&AuditSeal>, next: &AuditSeal) -> Result<u64, BrokenTrail> {
-    let first = before.map_or(BEFORE_ALL, |seal| seal.last_id);
-    // One more than there may be, so that one that was added shows.
-    let most = u32::try_from(next.events).map_or(MOST_EVENTS, |events| events.min(MOST_EVENTS)) + 1;
-    let mut events = store.audit_records_after(first, most).map_err(Failure::from)?;
-    events.retain(|event| event.id <= next.last_id);
-    let made = seal(vault.audit_key(), before, &events, next.sealed_at);
-    if made.as_ref() == Some(next) {
-        return Ok(events.len() as u64);
-    }
-    Err(BrokenTrail::Seal {
-        number: next.number,
-        events: next.events,
-        last_id: next.last_id,
-        sealed_at: next.sealed_at,
-    })
+fn begin_after(store: &Store, vault: &Vault, seal: &AuditSeal) -> Result<(), Failure> {
+    let mut marked = seal.clone();
+    marked.pruned = true;
+    Ok(store.begin_audit_trail_after(seal.number, &row_mac(vault.audit_key(), &marked))?)
 }
 
 /// The seal over events, after the one before. `None` when there are no events.
-fn seal(key: &hmac::Key, before: Option<&AuditSeal>, events: &[AuditRecord], now: NumericDate) -> Option<AuditSeal> {
-    let last_id = events.last()?.id;
+pub(super) fn seal(
+    key: &hmac::Key,
+    before: Option<&AuditSeal>,
+    events: &[AuditRecord],
+    now: NumericDate,
+) -> Option<AuditSeal> {
     let number = before.map_or(0, |seal| seal.number) + 1;
     let mut context = hmac::Context::with_key(key);
     context.update(b"keywheel audit seal 1\0");
@@ -215,15 +128,44 @@ fn seal(key: &hmac::Key, before: Option<&AuditSeal>, events: &[AuditRecord], now
             }
         }
     }
-    let mut mac = [0; 32];
-    mac.copy_from_slice(context.sign().as_ref());
-    Some(AuditSeal {
+    let mut seal = AuditSeal {
         number,
-        last_id,
+        last_id: events.last()?.id,
         events: i64::try_from(events.len()).unwrap_or(i64::MAX),
-        mac,
+        mac: code(context),
         sealed_at: now,
-    })
+        pruned: false,
+        row_mac: [0; 32],
+    };
+    seal.row_mac = row_mac(key, &seal);
+    Some(seal)
+}
+
+/// Whether the row of a seal is as it was written, whatever has become of its events.
+pub(super) fn is_genuine(key: &hmac::Key, seal: &AuditSeal) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(&row_mac(key, seal), &seal.row_mac).is_ok()
+}
+
+fn row_mac(key: &hmac::Key, seal: &AuditSeal) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(b"keywheel audit row 1\0");
+    for number in [
+        seal.number,
+        seal.last_id,
+        seal.events,
+        seal.sealed_at.epoch(),
+        i64::from(seal.pruned),
+    ] {
+        context.update(&number.to_be_bytes());
+    }
+    context.update(&seal.mac);
+    code(context)
+}
+
+fn code(context: hmac::Context) -> [u8; 32] {
+    let mut code = [0; 32];
+    code.copy_from_slice(context.sign().as_ref());
+    code
 }
 
 #[cfg(test)]

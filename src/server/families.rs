@@ -199,29 +199,30 @@ fn rotate(
             server.successors.replace(record, &rotation);
             Ok(token)
         }
-        // What was remembered is out of date. What the token is now is judged as if it had just come.
-        (RotationOutcome::Replayed | RotationOutcome::Ended, Known::Remembered) => {
+        (RotationOutcome::Replayed, _) => {
             server.successors.forget(&rotation.hash);
-            match look_up(server, &rotation.hash, client, request, cx)?.1 {
-                Standing::AnswerLost => Ok(token),
-                Standing::Newest(_) => Err(Failure::Unavailable("the family changed meanwhile", None).into()),
-            }
-        }
-        // Somebody was first between our look and our write: a parallel request of the same client, most likely.
-        (RotationOutcome::Replayed, Known::LookedUp) => {
             let again = server.store.refresh_token(&rotation.hash)?;
-            let lost = again.is_some_and(|again| {
-                let judged_at = server.latest.at(cx.now);
-                let judgement = judge(&again, retry_window(client), judged_at);
-                again.family.end(judged_at).is_none() && judgement == Judgement::AnswerLost
-            });
-            if lost {
+            let again = Arc::new(again.ok_or(refused("the family ended meanwhile"))?);
+            if known == Known::Remembered && again.rotated_at.is_some_and(|rotated_at| rotated_at < cx.now) {
+                // Before this request: what was remembered was out of date. It is judged as if it had just come.
+                return match judged(server, again, Known::LookedUp, client, request, cx)?.1 {
+                    Standing::AnswerLost => Ok(token),
+                    Standing::Newest(_) => Err(Failure::Unavailable("the family changed meanwhile", None).into()),
+                };
+            }
+            // Somebody was first between our look and our write: a parallel request of the same client, most likely.
+            let judged_at = server.latest.at(cx.now);
+            let judgement = judge(&again, retry_window(client), judged_at);
+            if again.family.end(judged_at).is_none() && judgement == Judgement::AnswerLost {
                 Ok(token)
             } else {
                 Err(refused("the refresh token was exchanged a moment ago").into())
             }
         }
-        (RotationOutcome::Ended, Known::LookedUp) => Err(refused("the family ended meanwhile").into()),
+        (RotationOutcome::Ended, _) => {
+            server.successors.forget(&rotation.hash);
+            Err(refused("the family ended meanwhile").into())
+        }
     }
 }
 

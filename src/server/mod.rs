@@ -7,6 +7,7 @@ mod address_block;
 pub mod admin;
 mod audit;
 mod audit_chain;
+mod audit_verify;
 mod authority;
 mod client_auth;
 mod clock_skew;
@@ -38,7 +39,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-pub use audit_chain::{BrokenTrail, SealName, VerifiedTrail, verify_trail};
+pub use audit_verify::{BrokenTrail, SealName, VerifiedTrail, verify_trail};
 pub use client_auth::{CLIENT_AUTH_METHODS, ClientCredentials};
 pub use directory::{Directory, RegisteredClient};
 pub use edge::{Context, Edge, Reach};
@@ -258,19 +259,14 @@ impl Server {
             // By a wrong clock nothing is made, destroyed or deleted.
             return self.wheel.follow(&self.store, cx.now);
         }
-        self.secret_uses.flush(&self.store, cx.now)?;
-        self.usage.flush(&self.store, cx.now)?;
-        self.sealer.tick(&self.store, &self.vault, cx.now)?;
-        // Before the wheel may wait for those who did not come.
-        self.fetchers.flush(&self.store, cx.now)?;
         self.wheel.tick(&self.store, cx)?;
         self.expiries
             .tell(&self.wheel.turn(cx.now), self.wheel.policy(), cx.now);
         let tended = NumericDate::from_epoch(self.tended_at.load(Ordering::Relaxed));
         if cx.now.since(tended) >= TEND_EVERY {
             self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;
-            self.store
-                .prune_audit_events(cx.now - self.settings.audit_retention, MOST_AUDIT_EVENTS)?;
+            let before = cx.now - self.settings.audit_retention;
+            audit_chain::prune(&self.store, &self.vault, before, MOST_AUDIT_EVENTS)?;
             self.store
                 .forget_fetchers(cx.now - self.wheel.policy().fetchers_memory())?;
             self.store.forget_usage(cx.now - USAGE_RETENTION)?;
@@ -281,13 +277,29 @@ impl Server {
             }
             self.tended_at.store(cx.now.epoch(), Ordering::Relaxed);
         }
+        self.write_down(cx.now);
         self.sweep(cx.now)
+    }
+
+    /// Writes down what was counted in memory, a bounded number of rows at a time. It is for reports: what fails is tried again, and
+    /// holds up nothing.
+    fn write_down(&self, now: NumericDate) {
+        for (what, written) in [
+            ("fetches", self.fetchers.flush(&self.store, now)),
+            ("secret uses", self.secret_uses.flush(&self.store, now)),
+            ("usage", self.usage.flush(&self.store, now)),
+            ("audit seals", self.sealer.tick(&self.store, &self.vault, now)),
+        ] {
+            if let Err(error) = written {
+                tracing::warn!(event = "write_down.failed", what, %error, "tried again at the next tick");
+            }
+        }
     }
 
     /// Writes down what only this process knows, before it ends.
     pub fn farewell(&self) -> Result<(), Failure> {
-        self.secret_uses.flush_all(&self.store)?;
-        self.usage.flush_all(&self.store)
+        let uses = self.secret_uses.flush_all(&self.store);
+        uses.and(self.usage.flush_all(&self.store))
     }
 
     /// Looks now and then whether the database was put back to an earlier state, and what time it is there.
@@ -353,7 +365,7 @@ const FEED_RETENTION: Seconds = Seconds::new(600);
 /// Time between two looks for expired rows, once there are none left.
 const SWEEP_EVERY: Seconds = Seconds::minutes(1);
 /// Most audit events deleted in a minute: as many as a busy node writes.
-const MOST_AUDIT_EVENTS: u32 = 50_000;
+const MOST_AUDIT_EVENTS: usize = 50_000;
 /// Most rows of a table in one statement, so that none holds up a request.
 const SWEEP_BATCH: u32 = 1_000;
 /// Time between two looks at the end of the feed, at old audit events and at the kinds of users' hashes.

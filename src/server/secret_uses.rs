@@ -28,8 +28,8 @@ const FLUSH_EVERY: Seconds = Seconds::minutes(1);
 const RESOLUTION: Seconds = Seconds::minutes(10);
 /// Most secrets that are followed; beyond these, uses are not noted.
 const MOST: usize = 100_000;
-/// Most secrets in one transaction.
-const AT_ONCE: usize = 1_000;
+/// Most secrets written in one tick, so that the tick is not held up.
+const AT_ONCE: usize = 250;
 
 impl SecretUses {
     /// No use is known yet at `now`.
@@ -65,24 +65,30 @@ impl SecretUses {
         if now.since(flushed_at) < FLUSH_EVERY && flushed_at <= now {
             return Ok(());
         }
-        self.flushed_at.store(now.epoch(), Ordering::Relaxed);
-        self.write(store, RESOLUTION)
+        let unwritten = self.unwritten(RESOLUTION);
+        if unwritten.len() <= AT_ONCE {
+            // Else the next tick goes on.
+            self.flushed_at.store(now.epoch(), Ordering::Relaxed);
+        }
+        self.write(store, unwritten.get(..AT_ONCE.min(unwritten.len())).unwrap_or_default())
     }
 
     /// Tells the database all, before the process ends.
     pub(super) fn flush_all(&self, store: &Store) -> Result<(), Failure> {
-        self.write(store, Seconds::new(1))
+        self.unwritten(Seconds::new(1))
+            .chunks(AT_ONCE)
+            .try_for_each(|some| self.write(store, some))
     }
 
-    fn write(&self, store: &Store, resolution: Seconds) -> Result<(), Failure> {
-        let unwritten = self.unwritten(resolution);
-        for some in unwritten.chunks(AT_ONCE) {
-            store.note_secret_uses(some)?;
-            let all = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
-            for (id, used_at) in some {
-                if let Some(of_secret) = all.get(id) {
-                    of_secret.written.fetch_max(used_at.epoch(), Ordering::Relaxed);
-                }
+    fn write(&self, store: &Store, some: &[(String, NumericDate)]) -> Result<(), Failure> {
+        if some.is_empty() {
+            return Ok(());
+        }
+        store.note_secret_uses(some)?;
+        let all = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        for (id, used_at) in some {
+            if let Some(of_secret) = all.get(id) {
+                of_secret.written.fetch_max(used_at.epoch(), Ordering::Relaxed);
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::oauth::SecretHash;
@@ -18,7 +19,11 @@ const MOST: u64 = 20_000;
 
 impl Default for Successors {
     fn default() -> Self {
-        Successors(Cache::new(MOST))
+        // What was given out last is asked for next; how often a token was asked for says nothing, for it comes once.
+        let cache = Cache::builder()
+            .max_capacity(MOST)
+            .eviction_policy(EvictionPolicy::lru());
+        Successors(cache.build())
     }
 }
 
@@ -53,5 +58,57 @@ impl Successors {
 impl fmt::Debug for Successors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Successors({})", self.0.entry_count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::{Audiences, ClientId, FamilyId, NumericDate, Scope, SecretHasher};
+    use crate::storage::TokenFamily;
+
+    #[test]
+    fn what_was_given_out_last_is_remembered_also_when_all_places_are_taken() {
+        let at = NumericDate::from_epoch;
+        let hash = |number: u64, generation: u64| SecretHasher::new(&[7; 32]).hash(&format!("{number}.{generation}"));
+        let exchanged = RefreshTokenRecord {
+            family: TokenFamily {
+                id: FamilyId::generate(&mut rand::rng()),
+                client_row: 1,
+                client_id: ClientId::parse("shop").unwrap(),
+                user_id: None,
+                scope: Scope::parse("read").unwrap(),
+                audiences: Audiences::default(),
+                created_at: at(0),
+                expires_at: at(1_000),
+                revoked: None,
+                client_stands: true,
+                user_stands: true,
+            },
+            generation: 0,
+            issued_at: at(0),
+            expires_at: at(500),
+            rotated_at: None,
+            successor_rotated: None,
+        };
+        let successors = Successors::default();
+        for number in 0..3 * MOST {
+            let rotation = Rotation {
+                hash: hash(number, 0),
+                successor_hash: hash(number, 1),
+                at: at(10),
+                successor_expires_at: at(2_000),
+            };
+            successors.replace(&exchanged, &rotation);
+        }
+        successors.0.run_pending_tasks();
+        assert!(successors.0.entry_count() <= MOST);
+        let last = successors.get(&hash(3 * MOST - 1, 1)).unwrap();
+        assert_eq!(
+            (last.generation, last.expires_at),
+            (1, at(1_000)),
+            "no longer than its family"
+        );
+        assert!(successors.get(&hash(0, 1)).is_none());
     }
 }

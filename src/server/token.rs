@@ -7,7 +7,7 @@ use super::grants::{GRANTS, Grant, Limits};
 use super::issuer::{self, TokenResponse};
 use super::{Context, Failure, Reach, RegisteredClient, Server, TokenError};
 use crate::failpoint::failpoint;
-use crate::oauth::{Audience, Audiences, Client, ErrorCode, OAuthError, Parameter, Parameters, Scope};
+use crate::oauth::{Audience, Audiences, Client, ErrorCode, GrantType, OAuthError, Parameter, Parameters, Scope};
 
 /// A request to the token endpoint or one of its neighbours (RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1), without anything of
 /// HTTP but its credentials.
@@ -48,7 +48,10 @@ impl Server {
         failpoint!("token.signed");
         response.refresh_token = families::conclude(self, &registered, authorization.continuation, request, cx)?;
         self.metrics.signed();
-        self.usage.count(client, cx.now);
+        // A user's token says nothing about how the client keeps its own.
+        if grant.grant_type() == GrantType::ClientCredentials {
+            self.usage.count(client, cx.now);
+        }
         Ok(response)
     }
 

@@ -17,8 +17,8 @@ pub(super) struct Usage {
 const FLUSH_EVERY: Seconds = Seconds::minutes(1);
 /// Most clients between two writings; tokens of others are not counted.
 const MOST: usize = 100_000;
-/// Most clients in one transaction.
-const AT_ONCE: usize = 1_000;
+/// Most clients written in one tick, so that the tick is not held up.
+const AT_ONCE: usize = 250;
 
 impl Usage {
     /// Nothing was given yet at `now`.
@@ -48,26 +48,37 @@ impl Usage {
         if now.since(flushed_at) < FLUSH_EVERY && flushed_at <= now {
             return Ok(());
         }
-        self.flushed_at.store(now.epoch(), Ordering::Relaxed);
-        self.flush_all(store)
+        let mut given = self.take();
+        if given.len() <= AT_ONCE {
+            // Else the next tick goes on.
+            self.flushed_at.store(now.epoch(), Ordering::Relaxed);
+        }
+        self.put_back(&given.split_off(AT_ONCE.min(given.len())));
+        self.write(store, &given)
     }
 
-    /// Writes it down at once. What could not be written is tried again with what comes then.
+    /// Writes it down at once.
     pub(super) fn flush_all(&self, store: &Store) -> Result<(), Failure> {
+        self.take().chunks(AT_ONCE).try_for_each(|some| self.write(store, some))
+    }
+
+    /// In one order on all nodes, so that two of them do not wait for each other in a circle.
+    fn take(&self) -> Vec<(UsageDay, u64)> {
         let given = std::mem::take(&mut *self.given.write().unwrap_or_else(PoisonError::into_inner));
-        let mut given: Vec<(UsageDay, u64)> = given
+        let mut given: Vec<_> = given
             .into_iter()
             .map(|(of, tokens)| (of, tokens.into_inner()))
             .collect();
-        // In one order on all nodes, so that two of them do not wait for each other in a circle.
         given.sort_unstable_by_key(|(of, _)| (of.client, of.day));
-        for (number, some) in given.chunks(AT_ONCE).enumerate() {
-            store.add_usage(some).inspect_err(|_| {
-                let written = number.saturating_mul(AT_ONCE);
-                self.put_back(given.get(written..).unwrap_or_default());
-            })?;
+        given
+    }
+
+    /// What could not be written is tried again with what comes then.
+    fn write(&self, store: &Store, some: &[(UsageDay, u64)]) -> Result<(), Failure> {
+        if some.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        Ok(store.add_usage(some).inspect_err(|_| self.put_back(some))?)
     }
 
     fn put_back(&self, unwritten: &[(UsageDay, u64)]) {

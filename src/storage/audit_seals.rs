@@ -6,7 +6,7 @@ use super::connection::on;
 use super::error::{Error, Fault};
 use super::keys::Insertion;
 use super::schema::{audit_events, audit_seals};
-use super::store::Store;
+use super::store::{Effect, Store};
 use crate::oauth::NumericDate;
 
 /// An audit event exactly as it is stored, to be sealed or exported.
@@ -41,6 +41,10 @@ pub struct AuditSeal {
     pub mac: [u8; 32],
     /// When it was made.
     pub sealed_at: NumericDate,
+    /// Whether the trail begins after it, because its events have outlived their retention.
+    pub pruned: bool,
+    /// Over all of this, for when its events are gone.
+    pub row_mac: [u8; 32],
 }
 
 impl Store {
@@ -93,6 +97,8 @@ impl Store {
             events: seal.events,
             mac: seal.mac.to_vec(),
             sealed_at: seal.sealed_at.epoch(),
+            pruned: seal.pruned,
+            row_mac: seal.row_mac.to_vec(),
         };
         self.write(move |conn| {
             let inserted = on!(conn, c => diesel::insert_into(audit_seals::table)
@@ -103,34 +109,41 @@ impl Store {
         })
     }
 
-    /// Deletes the events under seals that were made before `before`, until `limit` or more are gone, and of those seals all but the
-    /// last, so that what follows can be verified from there. Tells how many events it deleted; two nodes that do it at once delete
-    /// the same ones. What is not sealed stays, and so does the newest event, whose number must not fall.
-    pub fn prune_audit_events(&self, before: NumericDate, limit: u32) -> Result<usize, Error> {
-        let newest: Option<i64> =
-            self.read(|conn| Ok(on!(conn, c => audit_events::table.select(max(audit_events::id)).get_result(c))?))?;
-        let newest = newest.unwrap_or(0);
-        let mut deleted = 0;
-        while deleted < limit as usize {
-            let mut seals = self
-                .audit_seals_after(0, 2)?
-                .into_iter()
-                .filter(|seal| seal.sealed_at < before);
-            let Some(oldest) = seals.next() else { break };
-            deleted += self.write(move |conn| {
-                let under =
-                    audit_events::table.filter(audit_events::id.le(oldest.last_id).and(audit_events::id.lt(newest)));
-                Ok(on!(conn, c => diesel::delete(under).execute(c))?)
-            })?;
-            if seals.next().is_none() {
-                break;
-            }
-            self.write(move |conn| {
-                let done = audit_seals::table.filter(audit_seals::number.le(oldest.number));
-                Ok(on!(conn, c => diesel::delete(done).execute(c))?)
-            })?;
-        }
-        Ok(deleted)
+    /// Has the trail begin after a seal, and forgets the seals before it. `row_mac` is its new one.
+    pub fn begin_audit_trail_after(&self, number: i64, row_mac: &[u8; 32]) -> Result<(), Error> {
+        let row_mac = row_mac.to_vec();
+        self.act(move |conn| {
+            on!(conn, c => diesel::update(audit_seals::table.find(number))
+                .set((audit_seals::pruned.eq(true), audit_seals::row_mac.eq(&row_mac)))
+                .execute(c))?;
+            on!(conn, c => diesel::delete(audit_seals::table.filter(audit_seals::number.lt(number))).execute(c))?;
+            Ok(Effect::none(()))
+        })
+    }
+
+    /// Deletes the `limit` oldest events with an id up to `last_id`, and tells how many. The newest of all stays, whose number must
+    /// not fall.
+    pub fn delete_audit_events(&self, last_id: i64, limit: u32) -> Result<usize, Error> {
+        let (newest, upper) = self.read(|conn| {
+            let newest: Option<i64> = on!(conn, c => audit_events::table.select(max(audit_events::id)).get_result(c))?;
+            let ids: Vec<i64> = on!(conn, c => audit_events::table
+                .filter(audit_events::id.le(last_id))
+                .order(audit_events::id)
+                .limit(i64::from(limit))
+                .select(audit_events::id)
+                .load(c))?;
+            Ok((newest.unwrap_or(i64::MIN), ids.last().copied()))
+        })?;
+        let Some(upper) = upper else { return Ok(0) };
+        self.write(move |conn| {
+            let old = audit_events::table.filter(audit_events::id.le(upper).and(audit_events::id.lt(newest)));
+            Ok(on!(conn, c => diesel::delete(old).execute(c))?)
+        })
+    }
+
+    /// The number of the newest event.
+    pub fn newest_audit_event(&self) -> Result<Option<i64>, Error> {
+        self.read(|conn| Ok(on!(conn, c => audit_events::table.select(max(audit_events::id)).get_result(c))?))
     }
 }
 
@@ -154,22 +167,28 @@ struct SealRow {
     events: i64,
     mac: Vec<u8>,
     sealed_at: i64,
+    pruned: bool,
+    row_mac: Vec<u8>,
 }
 
 impl SealRow {
     fn into_seal(self) -> Result<AuditSeal, Fault> {
-        let mac = self.mac.try_into().map_err(|_wrong_length| {
-            Fault::corrupt(
-                "audit_seals",
-                format!("seal {} without a code of 32 bytes", self.number),
-            )
-        })?;
+        let code = |bytes: Vec<u8>| {
+            bytes.try_into().map_err(|_wrong_length| {
+                Fault::corrupt(
+                    "audit_seals",
+                    format!("seal {} without a code of 32 bytes", self.number),
+                )
+            })
+        };
         Ok(AuditSeal {
             number: self.number,
             last_id: self.last_id,
             events: self.events,
-            mac,
+            mac: code(self.mac)?,
             sealed_at: NumericDate::from_epoch(self.sealed_at),
+            pruned: self.pruned,
+            row_mac: code(self.row_mac)?,
         })
     }
 }

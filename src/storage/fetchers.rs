@@ -50,24 +50,29 @@ const OTHERS: &str = "(others)";
 impl Store {
     /// Adds up fetches of this node with those of all nodes before.
     pub fn add_fetches(&self, fetches: &[Fetches]) -> Result<(), Error> {
-        let mut fetches = fetches.to_vec();
-        // In one order on all nodes, so that two of them do not wait for each other in a circle.
-        fetches.sort_by(|one, other| {
-            (&one.user_agent, &one.address_block).cmp(&(&other.user_agent, &other.address_block))
-        });
+        let fetches = fetches.to_vec();
         self.act(move |conn| {
             let mut known = Known::load(conn)?;
+            // Under the names that they are stored under, and in one order on all nodes, so that two of them do not wait for each
+            // other in a circle.
+            let mut rows: BTreeMap<(String, String, i64), Row> = BTreeMap::new();
             for fetches in fetches {
                 let (user_agent, address_block) = known.admit(fetches.user_agent, fetches.address_block);
-                let row = Row {
+                let newest_key_at = fetches.newest_key_at.epoch();
+                let name = (user_agent.clone(), address_block.clone(), newest_key_at);
+                let row = rows.entry(name).or_insert(Row {
                     user_agent,
                     address_block,
-                    newest_key_at: fetches.newest_key_at.epoch(),
-                    fetches: i64::try_from(fetches.fetches).unwrap_or(i64::MAX),
-                    last_fetched_at: fetches.last_fetched_at.epoch(),
-                };
+                    newest_key_at,
+                    fetches: 0,
+                    last_fetched_at: i64::MIN,
+                });
+                row.fetches = row.fetches.saturating_add_unsigned(fetches.fetches);
+                row.last_fetched_at = row.last_fetched_at.max(fetches.last_fetched_at.epoch());
+            }
+            for row in rows.values() {
                 on!(conn, c => diesel::insert_into(jwks_fetchers::table)
-                    .values(&row)
+                    .values(row)
                     .on_conflict((
                         jwks_fetchers::user_agent,
                         jwks_fetchers::address_block,

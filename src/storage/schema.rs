@@ -197,6 +197,8 @@ diesel::table! {
         events -> BigInt,
         mac -> Binary,
         sealed_at -> BigInt,
+        pruned -> Bool,
+        row_mac -> Binary,
     }
 }
 

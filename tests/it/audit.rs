@@ -18,9 +18,12 @@ fn sealed(database: &Database) -> TestServer {
     server
 }
 
+/// Lets the node see what is there, and a while later seal it.
 fn settle(server: &TestServer) {
-    server.advance(Seconds::minutes(2));
-    server.tick().unwrap();
+    for _ in 0..2 {
+        server.advance(Seconds::minutes(1));
+        server.tick().unwrap();
+    }
 }
 
 fn verified(server: &TestServer) -> Result<VerifiedTrail, BrokenTrail> {
@@ -28,7 +31,7 @@ fn verified(server: &TestServer) -> Result<VerifiedTrail, BrokenTrail> {
 }
 
 fn noted(server: &TestServer, noted: Option<&SealName>) -> Result<VerifiedTrail, BrokenTrail> {
-    verify_trail(&server.store, server.vault(), server.now() - Seconds::days(365), noted)
+    verify_trail(&server.store, server.vault(), noted)
 }
 
 #[test]
@@ -87,7 +90,17 @@ fn whatever_is_done_to_the_trail_behind_the_servers_back_breaks_it() {
         ),
         (
             "UPDATE audit_seals SET events = events - 1 WHERE number = 3".to_owned(),
-            "broken at seal 3",
+            "seal 3 of the audit trail was altered",
+        ),
+        (
+            "UPDATE audit_seals SET sealed_at = 1 WHERE number = 1".to_owned(),
+            "seal 1 of the audit trail was altered",
+        ),
+        (
+            "DELETE FROM audit_events WHERE id < (SELECT max(id) FROM audit_events); DELETE FROM audit_seals WHERE number < 3; \
+             UPDATE audit_seals SET pruned = TRUE, sealed_at = 1"
+                .to_owned(),
+            "seal 3 of the audit trail was altered",
         ),
         (
             "UPDATE audit_events SET id = -5 WHERE id = (SELECT max(id) FROM audit_events)".to_owned(),
@@ -129,22 +142,52 @@ fn a_trail_that_was_cut_off_lacks_the_seal_that_was_noted() {
 fn what_is_older_than_the_retention_goes_with_its_seals_and_the_rest_can_be_verified() {
     on_both(|database| {
         let server = sealed(database);
-        let all = server.audit().len();
+        let first = verified(&server).unwrap().head;
         server.advance(Seconds::days(200));
         server.client("later", metadata());
         settle(&server);
-        let before = server.audit().len();
+        assert!(server.audit().contains(&"client.secret_added".to_owned()));
         server.advance(Seconds::days(170));
         server.client("last", metadata());
         settle(&server);
         settle(&server);
-        let left = server.audit().len();
-        assert!(left <= before - all + 5, "{left} of {before}");
+        assert!(
+            !server.audit().contains(&"client.secret_added".to_owned()),
+            "they are of the first days"
+        );
         let trail = verified(&server).unwrap();
-        assert!(trail.begins.is_some() && trail.sealed >= 2, "{trail:?}");
+        assert!(
+            trail.begins.is_some() && trail.sealed >= 2 && trail.unverifiable == 0,
+            "{trail:?}"
+        );
         let seals = server.store.audit_seals_after(0, 1).unwrap();
-        assert_eq!(seals[0].number, 3, "the last of the old ones stays");
-        // But nobody passes a removal off as old age.
+        assert_eq!(
+            (seals[0].number, seals[0].pruned),
+            (3, true),
+            "the last of the old ones stays"
+        );
+        assert!(
+            matches!(noted(&server, first.as_ref()), Ok(_)),
+            "it is the one that the trail begins after"
+        );
+        let earlier = SealName {
+            number: 1,
+            code: "x".to_owned(),
+        };
+        assert!(matches!(noted(&server, Some(&earlier)), Err(BrokenTrail::Outlived(_))));
+        // Nobody slips an event of yesterday in among those that are gone.
+        let yesterday = server.now().epoch() - 86_400;
+        let slip = |id: i64, at: i64| {
+            let values = format!("({id}, {at}, 'made.up', 'x', '{{}}')");
+            database.execute(&format!(
+                "INSERT INTO audit_events (id, at, event, actor, detail) VALUES {values}"
+            ));
+        };
+        slip(-2, 1);
+        assert_eq!(verified(&server).unwrap().unverifiable, 1);
+        slip(-1, yesterday);
+        assert!(matches!(verified(&server), Err(BrokenTrail::Added(-1))));
+        // Nor does anybody pass a removal off as old age.
         database.execute("DELETE FROM audit_seals WHERE number < (SELECT max(number) FROM audit_seals)");
         assert!(matches!(verified(&server), Err(BrokenTrail::Missing(_))));
     });
@@ -163,6 +206,11 @@ fn the_trail_is_exported_as_json_lines_and_verified_by_command() {
             let text = String::from_utf8(output.stdout).unwrap();
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         };
+        if database.backend == "PostgreSQL" {
+            // Ids do not become visible in order there, so the youngest are left for the next time.
+            assert_eq!(lines(&["audit", "export"]).len(), 0);
+            database.execute("UPDATE audit_events SET at = at - 200");
+        }
         let all = lines(&["audit", "export"]);
         let clients: Vec<&str> = all.iter().filter_map(|event| event["client_id"].as_str()).collect();
         assert_eq!(clients, ["one", "two"]);

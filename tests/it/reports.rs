@@ -156,12 +156,4 @@ fn every_report_prints_one_json_document_or_a_table() {
         assert_eq!(folder.json(&["report", report]), serde_json::json!([]), "{report}");
         assert!(folder.run(&["report", report]).status.success());
     }
-    assert_eq!(
-        folder
-            .json(&["report", "secrets", "--unused", "0s"])
-            .as_array()
-            .unwrap()
-            .len(),
-        0
-    );
 }

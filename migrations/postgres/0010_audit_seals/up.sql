@@ -7,5 +7,9 @@ CREATE TABLE audit_seals (
     last_id BIGINT NOT NULL,
     events BIGINT NOT NULL,
     mac BYTEA NOT NULL CONSTRAINT audit_seals_mac_length CHECK (length(mac) = 32),
-    sealed_at BIGINT NOT NULL
+    sealed_at BIGINT NOT NULL,
+    -- The trail begins after this one: its events have outlived their retention.
+    pruned BOOLEAN NOT NULL,
+    -- Over this row, for when its events are gone.
+    row_mac BYTEA NOT NULL CONSTRAINT audit_seals_row_mac_length CHECK (length(row_mac) = 32)
 );

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::oauth::{ClientSecretRecord, NumericDate, Seconds};
@@ -76,10 +78,13 @@ impl<'a> Reports<'a> {
     /// Enabled clients that are older than `span` and were not used for so long.
     pub fn unused_clients(&self, span: Seconds) -> Result<Vec<UnusedClient>, ClientError> {
         let since = self.now - span;
+        // A secret that was replaced took its last use with it; the client's tokens are counted as well.
+        let usage = self.store.usage_since(since)?;
+        let given: BTreeSet<String> = usage.into_iter().map(|usage| usage.client_id).collect();
         let mut unused = Vec::new();
         self.each_client(|client_id, created_at, secrets| {
             let last_used = secrets.iter().filter_map(|secret| secret.last_used_at).max();
-            if created_at < since && last_used.is_none_or(|used| used < since) {
+            if created_at < since && last_used.is_none_or(|used| used < since) && !given.contains(&client_id) {
                 unused.push(UnusedClient {
                     client_id,
                     created_at: created_at.to_string(),
