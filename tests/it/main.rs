@@ -35,6 +35,9 @@ mod logs;
 #[cfg(test)]
 mod master_key;
 #[cfg(test)]
+#[cfg(feature = "failpoints")]
+mod master_key_crashes;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod model;

@@ -144,26 +144,19 @@ impl Folder {
     /// Runs the program until it is at a failpoint, and ends it there as `kill -9` does.
     #[cfg(feature = "failpoints")]
     pub(crate) fn crash_at(&self, arguments: &[&str], failpoint: &str) {
-        let mut command = self.command(arguments);
-        command
-            .env("KEYWHEEL_FAILPOINT", failpoint)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let lines = lines(child.stderr.take().unwrap());
-        let mut log = Vec::new();
-        let reached = format!("failpoint {failpoint}");
-        let came = loop {
-            match lines.recv_timeout(Duration::from_secs(60)) {
-                Ok(line) if line == reached => break true,
-                Ok(line) => log.push(line),
-                Err(_) => break false,
-            }
-        };
-        let _ = child.kill();
+        let (mut child, _lines) = stop_at(self.command(arguments), failpoint);
+        child.kill().unwrap();
         child.wait().unwrap();
-        assert!(came, "it does not come to {failpoint}: {}", log.join("\n"));
+    }
+
+    /// Runs the program, does something while it stays at a failpoint, and lets it go on to its end. Returns what it said.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn meanwhile(&self, command: Command, failpoint: &str, act: impl FnOnce()) -> (ExitStatus, String) {
+        let (mut child, lines) = stop_at(command, failpoint);
+        act();
+        drop(child.stdin.take());
+        let status = child.wait().unwrap();
+        (status, lines.iter().collect::<Vec<_>>().join("\n"))
     }
 
     /// The same while strace writes down what it asks of the system.
@@ -201,6 +194,29 @@ impl Folder {
         let _ = child.wait();
         panic!("it does not serve: {}", log.join("\n"));
     }
+}
+
+/// Starts the program and waits until it is at a failpoint.
+#[cfg(feature = "failpoints")]
+fn stop_at(mut command: Command, failpoint: &str) -> (Child, Receiver<String>) {
+    command
+        .env("KEYWHEEL_FAILPOINT", failpoint)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = lines(child.stderr.take().unwrap());
+    let mut log = Vec::new();
+    let reached = format!("failpoint {failpoint}");
+    while let Ok(line) = lines.recv_timeout(Duration::from_secs(60)) {
+        if line == reached {
+            return (child, lines);
+        }
+        log.push(line);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    panic!("it does not come to {failpoint}: {}", log.join("\n"));
 }
 
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
