@@ -52,6 +52,8 @@ mod process;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod randomness;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod refresh;

@@ -94,13 +94,17 @@ pub(super) struct Process {
 
 impl Process {
     /// Runs `work` with the present time and a generator.
-    pub(super) fn with_context<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        let mut rng = self.edge.rng();
+    pub(super) fn with_context<T, E: Into<anyhow::Error>>(
+        &self,
+        work: impl FnOnce(&mut Context<'_>) -> Result<T, E>,
+    ) -> anyhow::Result<T> {
+        let mut rng = self.edge.rng()?;
         work(&mut Context {
             now: self.edge.now(),
             rng: &mut rng,
             reach: Reach::Storage,
         })
+        .map_err(Into::into)
     }
 
     /// The database, whether or not its tables are there.

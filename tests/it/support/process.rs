@@ -160,10 +160,17 @@ impl Folder {
     }
 
     /// The same while strace writes down what it asks of the system.
-    pub(crate) fn serve_traced(&self, arguments: &[&str], strace: &[&str]) -> Served {
-        let mut command = self.clean("strace");
-        command.args(strace).args([PROGRAM, "serve"]).args(arguments);
+    pub(crate) fn serve_traced(&self, arguments: &[&str], strace: &[&str], trace: &Path) -> Served {
+        let mut command = self.traced(strace, trace);
+        command.arg("serve").args(arguments);
         Folder::start(command)
+    }
+
+    /// The program under strace, which writes to the file `trace`.
+    pub(crate) fn traced(&self, strace: &[&str], trace: &Path) -> Command {
+        let mut command = self.clean("strace");
+        command.args(strace).arg("-o").arg(trace).arg(PROGRAM);
+        command
     }
 
     fn start(mut command: Command) -> Served {
@@ -239,6 +246,11 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it printed on stdout, up to the last line of the welcome.
     pub(crate) fn welcome(&mut self) -> String {
         let mut reader = BufReader::new(self.child.stdout.take().unwrap());
