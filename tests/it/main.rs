@@ -48,6 +48,8 @@ mod password;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod private_bytes;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod races;

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::cli::{Cli, Command, ServeArgs};
 use super::config::{Config, Sources};
@@ -43,6 +44,9 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
     })?;
     let serves = matches!(cli.command, Command::Serve(_));
     telemetry::start(&config.log, if serves { "info" } else { "warn" });
+    if !config.core_dumps {
+        forbid_core_dumps();
+    }
     let process = Process {
         config,
         credentials_directory,
@@ -60,6 +64,17 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&process.config, &command, cli.output),
         Command::Audit(command) => audit::run(&process, command, cli.output),
         Command::Completions { .. } => Ok(()),
+    }
+}
+
+/// From here on there are private keys in memory. The limit cannot be raised again, by nobody but root.
+fn forbid_core_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "a crash may leave a core dump, and private keys in it");
     }
 }
 

@@ -192,6 +192,7 @@ impl Folder {
                 return Served {
                     child,
                     lines,
+                    begun: log.join("\n"),
                     address: address("listen"),
                     issuer: event["issuer"].as_str().unwrap().to_owned(),
                 };
@@ -241,6 +242,8 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
 pub(crate) struct Served {
     child: Child,
     lines: Receiver<String>,
+    /// The log until it served.
+    pub(crate) begun: String,
     pub(crate) address: SocketAddr,
     pub(crate) issuer: String,
 }
