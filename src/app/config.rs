@@ -41,6 +41,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_hosts: Vec<String>,
     pub log: LogSettings,
+    pub core_dumps: bool,
     values: BTreeMap<&'static str, Value>,
 }
 
@@ -156,6 +157,7 @@ impl Config {
             trusted_proxies: read.list("trusted_proxies", network)?,
             allowed_hosts: read.list("allowed_hosts", |host| Ok(host.to_owned()))?,
             log: read.text("log").map(LogSettings::parse).unwrap_or_default(),
+            core_dumps: read.parsed("core_dumps")?,
             values,
         })
     }

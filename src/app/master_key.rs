@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::config::Config;
+use crate::failpoint::failpoint;
 use crate::keys::MasterKey;
 use crate::server::Context;
 use crate::storage::Store;
@@ -20,6 +21,8 @@ const MAX_FILE: u64 = 1_024;
 /// Where a key waits that is to become the master key, and where the one before it stays until the change is finished.
 const NEXT: &str = "master.key.next";
 const OLD: &str = "master.key.old";
+/// How the name of a key begins that is being written.
+const TEMPORARY: &str = ".master.key.";
 
 /// The master keys that may open the database, from wherever the configuration says: the setting, a file, the credential that
 /// systemd passed, or `keys_dir`, where during a change there are several. When there is none and the database is empty, a new
@@ -77,32 +80,70 @@ pub(super) fn next(keys_dir: &Path, cx: &mut Context<'_>) -> anyhow::Result<Mast
     create(&keys_dir.join(NEXT), cx)
 }
 
-/// Puts the key that waits in the place of the master key, and keeps that one beside it. Done before, it does nothing.
-pub(super) fn put_next_in_place(keys_dir: &Path) -> anyhow::Result<()> {
+/// Puts the key that waits in the place of the master key, if it is the one that comes, and keeps the present one beside it. Done
+/// before, it does nothing. Keys are told by what is in the files: an earlier change, or one that another node ended, may have left
+/// any of them.
+pub(super) fn put_next_in_place(keys_dir: &Path, present: &str, coming: &str) -> anyhow::Result<()> {
     let [file, next, old] = [FILE, NEXT, OLD].map(|file| keys_dir.join(file));
-    if next.symlink_metadata().is_err() {
-        return Ok(());
+    if !holds(&next, coming)? {
+        if holds(&file, coming)? {
+            return Ok(());
+        }
+        bail!(
+            "the new master key {coming} is no longer in {}: look for it, or give the change up with --abandon",
+            next.display()
+        );
     }
-    // There is a master.key at every moment, and the old one is nowhere lost.
-    if old.symlink_metadata().is_err() {
+    // There is a master.key at every moment, and the present one is nowhere lost.
+    if holds(&file, present)? && !holds(&old, present)? {
+        remove(&old)?;
         std::fs::hard_link(&file, &old).with_context(|| format!("{} cannot be kept", file.display()))?;
     }
+    failpoint!("master.kept");
     std::fs::rename(&next, &file).with_context(|| format!("{} cannot be replaced", file.display()))?;
-    Ok(File::open(keys_dir)?.sync_all()?)
+    failpoint!("master.placed");
+    sync(keys_dir)
 }
 
-/// Removes the key of before, once it opens nothing any more.
-pub(super) fn remove_old(keys_dir: &Path) -> anyhow::Result<()> {
-    remove(&keys_dir.join(OLD))
-}
-
-/// Puts the key of before back in its place.
-pub(super) fn put_old_back(keys_dir: &Path) -> anyhow::Result<()> {
+/// Makes the present key the master key here, wherever a change left it, and removes all others, which open nothing. Without the
+/// present one it removes nothing.
+pub(super) fn settle(keys_dir: &Path, present: &str) -> anyhow::Result<()> {
     let [file, next, old] = [FILE, NEXT, OLD].map(|file| keys_dir.join(file));
-    if old.symlink_metadata().is_ok() {
-        std::fs::rename(&old, &file).with_context(|| format!("{} cannot be put back", file.display()))?;
+    if !holds(&file, present)? {
+        let from = if holds(&old, present)? { &old } else { &next };
+        if !holds(from, present)? {
+            return Ok(());
+        }
+        std::fs::rename(from, &file).with_context(|| format!("{} cannot be put in place", from.display()))?;
+        failpoint!("master.settled");
     }
-    remove(&next)
+    for path in [old, next].into_iter().chain(temporaries(keys_dir)?) {
+        remove(&path)?;
+    }
+    failpoint!("master.removed");
+    sync(keys_dir)
+}
+
+/// Whether the file is there and holds the key of this identifier.
+fn holds(path: &Path, id: &str) -> anyhow::Result<bool> {
+    Ok(path.symlink_metadata().is_ok() && read(path)?.id().as_str() == id)
+}
+
+/// What processes that ended while they made a key have left: keys that nobody uses, or further names of one.
+fn temporaries(keys_dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(keys_dir).with_context(|| format!("{} cannot be read", keys_dir.display()))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Makes what was renamed and removed last.
+fn sync(keys_dir: &Path) -> anyhow::Result<()> {
+    Ok(File::open(keys_dir)?.sync_all()?)
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {
@@ -161,13 +202,17 @@ fn create(path: &Path, cx: &mut Context<'_>) -> anyhow::Result<MasterKey> {
     text.push('\n');
     // Written whole under another name and then put in place, so that a crash leaves no half a key; `link` instead of `rename`,
     // so that of two processes the first one's key stays.
-    let temporary = directory.join(format!(".{FILE}.{}", std::process::id()));
+    // The number makes the name one that no other process has, which the identifier of the process does not: in containers it is
+    // the same each time.
+    let temporary = directory.join(format!("{TEMPORARY}{:016x}", cx.rng.next_u64()));
     let written = write_new(&temporary, text.as_bytes());
+    failpoint!("master.written");
     let placed = written.and_then(|()| std::fs::hard_link(&temporary, path));
+    failpoint!("master.linked");
     let _ = std::fs::remove_file(&temporary);
     match placed {
         Ok(()) => {
-            File::open(&directory).and_then(|directory| directory.sync_all())?;
+            sync(&directory)?;
             tracing::info!(path = %path.display(), "made a new master key: keep a copy apart from the database");
             Ok(key)
         }

@@ -171,6 +171,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "text or json, and a level: \"json,debug\"; text on a terminal, else json; info",
     ),
+    setting(
+        "core_dumps",
+        &["KEYWHEEL_CORE_DUMPS"],
+        "false",
+        "whether a crash may leave a core dump, which holds private keys: true or false",
+    ),
 ];
 
 /// The known key nearest to `unknown`, when one is near enough to be meant.

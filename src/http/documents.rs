@@ -1,13 +1,13 @@
+use std::sync::atomic::Ordering;
+
+use super::{State, peer, response};
+use crate::oauth::{Seconds, Thumbprint};
+use crate::server::{Endpoint, Outcome};
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, USER_AGENT,
     X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use rand::Rng as _;
-
-use super::{State, peer, response};
-use crate::oauth::{Seconds, Thumbprint};
-use crate::server::{Endpoint, Outcome};
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5): prepared bytes, whatever the query and the `Accept` header say. It answers while
 /// the database is down.
@@ -15,7 +15,7 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     let now = state.edge.now();
     let turn = state.server.wheel().turn(now);
     let jwks = turn.jwks();
-    let [jitter, ..] = state.edge.rng().next_u32().to_le_bytes();
+    let jitter = state.jitter.fetch_add(JITTER_STEP, Ordering::Relaxed);
     let max_age = jwks.max_age(now, state.server.wheel().jwks_max_age(), jitter);
     let unchanged = request
         .headers()
@@ -41,6 +41,10 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
         response.body(web::Bytes::from_owner(turn.jwks_body()))
     }
 }
+
+/// From one answer to the next, so that 256 of them have every jitter once, and neighbours are far apart (256 divided by the golden
+/// ratio). Nothing here needs to be unknown, and the set is served also while the system gives no random numbers.
+const JITTER_STEP: u8 = 159;
 
 /// Both metadata documents (RFC 8414 §3, OpenID Connect Discovery 1.0 §4): one document at two names.
 pub(super) async fn metadata(state: web::Data<State>) -> HttpResponse {

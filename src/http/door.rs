@@ -141,7 +141,7 @@ enum Decided {
 /// Asks the rules. A panic below is this request's alone: the process and the connection live on.
 fn decide<T>(state: &State, request: &TokenRequest, rule: Rule<T>, reach: Reach) -> Result<T, Decided> {
     let decided = catch_unwind(AssertUnwindSafe(|| {
-        let mut rng = state.edge.rng();
+        let mut rng = state.edge.rng()?;
         let mut cx = Context {
             now: state.edge.now(),
             rng: &mut rng,

@@ -18,6 +18,7 @@ mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use actix_web::dev::Server as HttpServerHandle;
@@ -69,6 +70,8 @@ pub struct State {
     logins: Blocking,
     refusals: Sampled,
     failures: Sampled,
+    /// By how much the next answer with the JWK set differs from others in how long it may be kept.
+    jitter: AtomicU8,
     trusted_proxies: Vec<IpNet>,
     allowed_hosts: Vec<String>,
     /// The metadata document, which only a restart changes.
@@ -86,6 +89,7 @@ impl State {
             logins: Blocking::new(settings.logins),
             refusals: Sampled::new(LINES_A_SECOND),
             failures: Sampled::new(LINES_A_SECOND),
+            jitter: AtomicU8::new(0),
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
             metadata,

@@ -1,11 +1,9 @@
 use std::fmt;
 
-use ::rsa::pkcs8::EncodePrivateKey;
-use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa;
+use aws_lc_rs::rsa::{self, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
-use rand::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -18,13 +16,17 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// A new RSA key with the exponent 65537. Takes from a tenth of a second to seconds.
-    pub fn generate(bits: RsaBits, rng: &mut dyn CryptoRng) -> Result<Self, KeyError> {
-        let size = usize::try_from(bits.get()).map_err(|_too_small| KeyError::Generate)?;
-        // The `rsa` crate makes keys and never uses one: signing is for aws-lc-rs.
-        let key = ::rsa::PrivateKey::new(rng, size).map_err(|_refused| KeyError::Generate)?;
-        let document = key.to_pkcs8_der().map_err(|_refused| KeyError::Generate)?;
-        Self::from_pkcs8(document.as_bytes())
+    /// A new RSA key with the exponent 65537, out of the library's own random numbers. Takes from a tenth of a second to seconds.
+    pub fn generate(bits: RsaBits) -> Result<Self, KeyError> {
+        let size = match bits {
+            RsaBits::Bits2048 => KeySize::Rsa2048,
+            RsaBits::Bits3072 => KeySize::Rsa3072,
+            RsaBits::Bits4096 => KeySize::Rsa4096,
+        };
+        // aws-lc wipes whatever it gives back. The `rsa` crate leaves candidates for the primes lying about.
+        let pair = rsa::KeyPair::generate(size).map_err(|_unspecified| KeyError::Generate)?;
+        let document: Pkcs8V1Der<'_> = pair.as_der().map_err(|_unspecified| KeyError::Generate)?;
+        Self::from_pkcs8(document.as_ref())
     }
 
     /// Reads an unencrypted PKCS#8 key (RFC 5208) of RSA with 2048 bits or more, and checks that its parts agree.
@@ -67,7 +69,7 @@ impl Signer {
     /// Parses an unencrypted PKCS#8 key of RSA.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         let pair = rsa::KeyPair::from_pkcs8(der).map_err(|_rejected| KeyError::Refused)?;
-        let spki = pair.public_key().as_der().map_err(|_unspecified| KeyError::Refused)?;
+        let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_unspecified| KeyError::Refused)?;
         let public = PublicKey::from_spki(spki.as_ref()).ok_or(KeyError::Refused)?;
         Ok(Signer { pair, public })
     }
@@ -120,16 +122,13 @@ pub enum KeyError {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-
     use super::super::testing;
     use super::*;
+    use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
     #[test]
     fn a_generated_key_signs_what_its_public_half_verifies() {
-        let key = PrivateKey::generate(RsaBits::Bits2048, &mut StdRng::seed_from_u64(99)).unwrap();
+        let key = PrivateKey::generate(RsaBits::Bits2048).unwrap();
         assert_eq!(key.public_key().modulus().len() * 8, 2048);
         assert_eq!(key.public_key().exponent(), [1, 0, 1]);
         let signer = key.into_signer();

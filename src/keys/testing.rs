@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use ::rsa::pkcs8::EncodePrivateKey as _;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
 
-use super::{CertificateAuthority, KeyRecord, KeyRing, Leaf, PrivateKey, RsaBits, SigningAlgorithm, SigningKey};
+use super::{CertificateAuthority, KeyRecord, KeyRing, Leaf, PrivateKey, SigningAlgorithm, SigningKey};
 use crate::oauth::{IssuerUrl, NumericDate, Seconds};
 
 /// The life of every token in these tests.
@@ -19,7 +20,8 @@ static KEYS: [OnceLock<PrivateKey>; 12] = [const { OnceLock::new() }; 12];
 pub(super) fn private_key(index: usize) -> &'static PrivateKey {
     KEYS[index].get_or_init(|| {
         let mut rng = StdRng::seed_from_u64(index as u64);
-        PrivateKey::generate(RsaBits::Bits2048, &mut rng).unwrap()
+        let key = ::rsa::PrivateKey::new(&mut rng, 2_048).unwrap();
+        PrivateKey::from_pkcs8(key.to_pkcs8_der().unwrap().as_bytes()).unwrap()
     })
 }
 

@@ -2,8 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use rand::CryptoRng;
-use rand::rngs::ThreadRng;
+use rand::rngs::{SysError, ThreadRng};
 
+use super::Failure;
 use crate::oauth::NumericDate;
 
 /// What one request or one tick is given: its time, its randomness, and how far it may reach.
@@ -40,15 +41,18 @@ pub enum Reach {
 #[derive(Clone)]
 pub struct Edge {
     clock: Arc<dyn Fn() -> NumericDate + Send + Sync>,
-    rng: fn() -> ThreadRng,
+    rng: Arc<dyn Fn() -> Result<ThreadRng, SysError> + Send + Sync>,
 }
 
 impl Edge {
     /// An edge with the given clock and generator.
-    pub fn new(clock: impl Fn() -> NumericDate + Send + Sync + 'static, rng: fn() -> ThreadRng) -> Self {
+    pub fn new(
+        clock: impl Fn() -> NumericDate + Send + Sync + 'static,
+        rng: impl Fn() -> Result<ThreadRng, SysError> + Send + Sync + 'static,
+    ) -> Self {
         Edge {
             clock: Arc::new(clock),
-            rng,
+            rng: Arc::new(rng),
         }
     }
 
@@ -57,9 +61,9 @@ impl Edge {
         (self.clock)()
     }
 
-    /// This thread's generator.
-    pub fn rng(&self) -> ThreadRng {
-        (self.rng)()
+    /// This thread's generator; [`Failure::Unavailable`] while the system gives no random numbers.
+    pub fn rng(&self) -> Result<ThreadRng, Failure> {
+        (self.rng)().map_err(|error| Failure::Unavailable("the system gives no random numbers", Some(Box::new(error))))
     }
 }
 

@@ -249,8 +249,7 @@ impl Wheel {
         let broken =
             |error: Box<dyn std::error::Error + Send + Sync>| Failure::Broken("a signing key could not be made", error);
         let policy = &self.settings.policy;
-        let private_key =
-            PrivateKey::generate(policy.settings().rsa_bits, cx.rng).map_err(|error| broken(Box::new(error)))?;
+        let private_key = PrivateKey::generate(policy.settings().rsa_bits).map_err(|error| broken(Box::new(error)))?;
         failpoint!("key.made");
         let kid = private_key.public_key().thumbprint();
         let leaf = Leaf {

@@ -63,6 +63,9 @@ impl fmt::Debug for Successors {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
     use super::*;
     use crate::oauth::{Audiences, ClientId, FamilyId, NumericDate, Scope, SecretHasher};
     use crate::storage::TokenFamily;
@@ -73,7 +76,7 @@ mod tests {
         let hash = |number: u64, generation: u64| SecretHasher::new(&[7; 32]).hash(&format!("{number}.{generation}"));
         let exchanged = RefreshTokenRecord {
             family: TokenFamily {
-                id: FamilyId::generate(&mut rand::rng()),
+                id: FamilyId::generate(&mut StdRng::seed_from_u64(1)),
                 client_row: 1,
                 client_id: ClientId::parse("shop").unwrap(),
                 user_id: None,

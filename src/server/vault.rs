@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use thiserror::Error;
 
 use super::{Context, Failure};
+use crate::failpoint::failpoint;
 use crate::keys::{DataKey, MasterKey, SealError};
 use crate::oauth::{RefreshKey, SecretHasher};
 use crate::storage::{self, Insertion, Store, StoredDataKey};
@@ -24,12 +25,13 @@ impl Vault {
     /// several nodes that do this at once, the first one's key counts.
     pub fn open(store: &Store, master_keys: &[MasterKey], cx: &mut Context<'_>) -> Result<Self, VaultError> {
         let first = master_keys.first().ok_or(VaultError::NoMasterKey)?;
+        // While the master key changes, either opens. Read first: when a change ends between the two, it has become the present one.
+        let coming = store.coming_data_key()?;
+        failpoint!("vault.half_read");
         let stored = match store.data_key()? {
             Some(stored) => stored,
             None => Self::create(store, first, cx)?,
         };
-        // While the master key changes, either opens.
-        let coming = store.coming_data_key()?;
         let fitting = [Some(&stored), coming.as_ref()]
             .into_iter()
             .flatten()

@@ -6,6 +6,7 @@ use super::error::{Error, Fault};
 use super::keys::StoredDataKey;
 use super::schema::{coming_data_key, data_keys};
 use super::store::{Effect, Store};
+use crate::failpoint::failpoint;
 use crate::oauth::NumericDate;
 
 /// What became of [`Store::begin_master_key`].
@@ -46,6 +47,7 @@ impl Store {
                     coming_data_key::created_at.eq(key.created_at.epoch()),
                 ))
                 .execute(c))?;
+            failpoint!("master.inserted");
             Ok(Effect::of(MasterKeyChange::Begun, event))
         })
     }
@@ -60,7 +62,9 @@ impl Store {
             on!(conn, c => diesel::update(data_keys::table.find(ONLY))
                 .set((data_keys::master_key_id.eq(&key.master_key_id), data_keys::wrapped.eq(&key.wrapped)))
                 .execute(c))?;
+            failpoint!("master.rewrapped");
             on!(conn, c => diesel::delete(coming_data_key::table).execute(c))?;
+            failpoint!("master.complete");
             Ok(Effect::of(true, event))
         })
     }
@@ -70,6 +74,7 @@ impl Store {
         let event = event.clone();
         self.administer(move |conn| {
             let deleted = on!(conn, c => diesel::delete(coming_data_key::table).execute(c))?;
+            failpoint!("master.deleted");
             Ok(if deleted == 0 {
                 Effect::none(false)
             } else {

@@ -75,6 +75,11 @@ fn what_is_wrong_on_this_machine_fails_with_its_mend_and_changes_nothing() {
     let folder = Folder::empty().with("KEYWHEEL_ISSUER", "http://127.0.0.1:1");
     let (findings, status) = examined(&folder, &["--offline"]);
     assert_eq!(status, Some(1));
+    assert_finding(&findings, "database file", "failed", "No such file", "DATABASE_URL");
+    assert!(!folder.path().join("keywheel.db").exists());
+    std::fs::write(folder.path().join("keywheel.db"), "").unwrap();
+    let (findings, status) = examined(&folder, &["--offline"]);
+    assert_eq!(status, Some(1));
     assert_finding(
         &findings,
         "database",

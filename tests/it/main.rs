@@ -41,6 +41,9 @@ mod logs;
 #[cfg(test)]
 mod master_key;
 #[cfg(test)]
+#[cfg(feature = "failpoints")]
+mod master_key_crashes;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod model;
@@ -51,9 +54,13 @@ mod password;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod private_bytes;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod randomness;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

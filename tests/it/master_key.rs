@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response, send};
-use crate::support::on_both_processes;
 use crate::support::process::{Folder, Served};
 use crate::support::server::TOKEN;
+use crate::support::{Database, on_both, on_both_processes};
 
 const SERVE: [&str; 2] = ["--issuer", "https://auth.example"];
 
@@ -154,4 +154,91 @@ fn a_change_can_be_given_up_and_a_key_from_elsewhere_be_handed_over() {
         }
         assert_eq!(json!(read(folder, "master.key")), json!(new));
     });
+}
+
+/// Two nodes on one database, both with its master key.
+fn two_nodes(database: &Database) -> [Folder; 2] {
+    let nodes = [(); 2].map(|()| Folder::empty().with("DATABASE_URL", database.url()));
+    create(&nodes[0]);
+    std::fs::create_dir(nodes[1].path().join("keys")).unwrap();
+    give(&nodes[0], &nodes[1]);
+    nodes
+}
+
+/// An operator copies the master key.
+fn give(from: &Folder, to: &Folder) {
+    write(to, "master.key", &read(from, "master.key").unwrap());
+}
+
+fn opens(node: &Folder) -> bool {
+    node.run(&["keys", "list"]).status.success()
+}
+
+#[test]
+fn what_is_left_of_a_change_that_another_node_finished_replaces_no_key() {
+    on_both(|database| {
+        let [here, there] = two_nodes(database);
+        rotate(&here, &[]);
+        give(&here, &there);
+        rotate(&there, &["--finish"]);
+        let present = read(&here, "master.key").unwrap();
+        // The old one is still here, and opens nothing.
+        assert!(read(&here, "master.key.old").is_some());
+        assert_eq!(rotate(&here, &["--abandon"])["abandoned"], false);
+        assert_eq!(read(&here, "master.key"), Some(present.clone()));
+        assert!(opens(&here));
+
+        rotate(&here, &[]);
+        give(&here, &there);
+        rotate(&there, &["--finish"]);
+        let present = read(&here, "master.key").unwrap();
+        rotate(&here, &[]);
+        assert_eq!(
+            read(&here, "master.key.old"),
+            Some(present.clone()),
+            "the present one is kept"
+        );
+        rotate(&here, &["--abandon"]);
+        assert_eq!(read(&here, "master.key"), Some(present));
+        assert_eq!(read(&here, "master.key.old"), None);
+        assert!(opens(&here) && opens(&there));
+    });
+}
+
+#[test]
+fn a_key_that_waits_and_is_not_the_one_that_comes_replaces_no_key() {
+    on_both(|database| {
+        let [here, there] = two_nodes(database);
+        write(&here, "master.key.next", &"c3".repeat(32));
+        rotate(&there, &[]);
+        give(&there, &here);
+        let new = read(&here, "master.key");
+        rotate(&here, &[]);
+        assert_eq!(read(&here, "master.key"), new);
+        rotate(&here, &["--finish"]);
+        assert_eq!(read(&here, "master.key"), new);
+        assert_eq!(read(&here, "master.key.next"), None);
+        assert!(opens(&here) && opens(&there));
+    });
+}
+
+#[test]
+fn a_key_that_another_node_made_the_present_one_while_it_waited_here_is_put_in_place() {
+    for how in ["--finish", "--abandon"] {
+        on_both(|database| {
+            let [here, there] = two_nodes(database);
+            let old = read(&here, "master.key").unwrap();
+            rotate(&here, &[]);
+            let new = read(&here, "master.key").unwrap();
+            // As after a crash before the files were changed.
+            write(&here, "master.key", &old);
+            write(&here, "master.key.next", &new);
+            write(&there, "master.key", &new);
+            rotate(&there, &["--finish"]);
+            rotate(&here, &[how]);
+            assert_eq!(read(&here, "master.key"), Some(new));
+            assert_eq!(read(&here, "master.key.next"), None);
+            assert!(opens(&here));
+        });
+    }
 }

@@ -18,9 +18,9 @@ use crate::token::assert_refused;
 
 const SERVE: &[&str] = &["--issuer", "https://auth.example"];
 /// So many that the log is written back into the database and begun anew in between.
-const REFRESHES: usize = 150;
+const REFRESHES: usize = 600;
 /// Every so many answers the power is cut.
-const EVERY: usize = 7;
+const EVERY: usize = 25;
 
 //
 #[test]
@@ -41,8 +41,8 @@ fn what_was_answered_survives_a_power_cut_on_sqlite() {
     let mut disk = Disk::new(&path);
 
     let trace = folder.path().join("trace");
-    let strace = format!("-D -f -qq -xx -y -s 70000 -e trace={CALLS} -o {}", trace.display());
-    let served = folder.serve_traced(SERVE, &strace.split(' ').collect::<Vec<_>>());
+    let strace = format!("-D -f -qq -xx -y -s 70000 -e trace={CALLS}");
+    let served = folder.serve_traced(SERVE, &strace.split(' ').collect::<Vec<_>>(), &trace);
     let first = session(&client.sign_in(&served));
     let ended = session(&client.sign_in(&served));
     assert_eq!(client.revoke(&served, &ended).status, 200);

@@ -29,8 +29,7 @@ pub(super) fn run(
     let plan = |store: &Store, hasher: &SecretHasher| {
         let actor = actor();
         let admin = ClientAdmin::new(store, &actor);
-        let planned = process.with_context(|cx| admin.plan(&file.declaration, prune, adopt, hasher, cx));
-        planned.map_err(|error| match error {
+        let refused = |error| match error {
             ApplyError::Conflicts(conflicts) => {
                 let told = conflicts
                     .iter()
@@ -38,6 +37,10 @@ pub(super) fn run(
                 file.refusal(&args.file, told).into()
             }
             other => anyhow::Error::from(other),
+        };
+        process.with_context(|cx| {
+            let planned = admin.plan(&file.declaration, prune, adopt, hasher, cx);
+            planned.map_err(refused)
         })
     };
     let plan = if args.dry_run {

@@ -56,7 +56,7 @@ fn verified(process: &Process, url: &str) -> anyhow::Result<BackupReport> {
     let keys = master_key::load(&process.config, process.credentials_directory.as_deref())?;
     process.with_context(|cx| {
         let vault = Vault::open(&store, &keys, cx)?;
-        Ok(BackupReport::of(&store, &vault, cx.now)?)
+        Ok::<_, anyhow::Error>(BackupReport::of(&store, &vault, cx.now)?)
     })
 }
 

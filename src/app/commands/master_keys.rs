@@ -9,8 +9,9 @@ use super::{Process, actor};
 use crate::app::cli::MasterKeyCommand;
 use crate::app::master_key;
 use crate::app::output::{self, Output};
+use crate::failpoint::failpoint;
 use crate::keys::MasterKey;
-use crate::storage::{AuditEvent, MasterKeyChange, StoredDataKey};
+use crate::storage::{AuditEvent, MasterKeyChange, Store, StoredDataKey};
 
 /// `keywheel master-key …`
 pub(super) fn run(process: &Process, command: &MasterKeyCommand, format: Output) -> anyhow::Result<()> {
@@ -46,7 +47,7 @@ fn begin(process: &Process, new: Option<&Path>, format: Output) -> anyhow::Resul
                 config.keys_dir.join("master.key").display()
             );
         }
-        master_key::put_next_in_place(&config.keys_dir)?;
+        master_key::put_next_in_place(&config.keys_dir, &present(&store)?, &coming.master_key_id)?;
         return begun(&coming.master_key_id, config.keys_dir.as_path(), in_keys_dir, format);
     }
     let key = match new {
@@ -60,18 +61,18 @@ fn begin(process: &Process, new: Option<&Path>, format: Output) -> anyhow::Resul
             created_at: cx.now,
         })
     })?;
-    if store
-        .data_key()?
-        .is_some_and(|present| present.master_key_id == coming.master_key_id)
-    {
+    if present(&store)? == coming.master_key_id {
         bail!("that is the present master key: give another one");
     }
     let event = event(process, "master_key.change_begun", &coming.master_key_id);
-    if let MasterKeyChange::Busy(other) = store.begin_master_key(&coming, &event)? {
+    failpoint!("master.waiting");
+    let change = store.begin_master_key(&coming, &event)?;
+    failpoint!("master.begun");
+    if let MasterKeyChange::Busy(other) = change {
         bail!("a change to master key {other} is under way: finish it with --finish, or give it up with --abandon");
     }
     if in_keys_dir {
-        master_key::put_next_in_place(&config.keys_dir)?;
+        master_key::put_next_in_place(&config.keys_dir, &present(&store)?, &coming.master_key_id)?;
     }
     begun(&coming.master_key_id, config.keys_dir.as_path(), in_keys_dir, format)
 }
@@ -98,14 +99,11 @@ fn finish(process: &Process, format: Output) -> anyhow::Result<()> {
     let store = process.migrated_store()?;
     let here = master_key::load(&process.config, process.credentials_directory.as_deref())?;
     let Some(coming) = store.coming_data_key()? else {
-        let present = store.data_key()?.context("the database has no keys yet")?;
-        if here
-            .first()
-            .is_some_and(|key| key.id().as_str() == present.master_key_id)
-        {
-            // Interrupted after the database was told.
-            master_key::remove_old(&process.config.keys_dir)?;
-            return finished(&present.master_key_id, format);
+        let present = present(&store)?;
+        if here.iter().any(|key| key.id().as_str() == present) {
+            // Interrupted after the database was told, or finished on another node.
+            settle(process, &present)?;
+            return finished(&present, format);
         }
         bail!("no change of the master key is under way: begin one with \"keywheel master-key rotate\"");
     };
@@ -117,10 +115,14 @@ fn finish(process: &Process, format: Output) -> anyhow::Result<()> {
         );
     }
     let event = event(process, "master_key.changed", &coming.master_key_id);
+    failpoint!("master.finishing");
     store.finish_master_key(&coming.master_key_id, &event)?;
-    if master_key::is_in_keys_dir(&process.config, process.credentials_directory.as_deref()) {
-        master_key::remove_old(&process.config.keys_dir)?;
+    failpoint!("master.finished");
+    // What counts is the database: somebody else may have ended the change meanwhile, in one way or the other.
+    if present(&store)? != coming.master_key_id {
+        bail!("the change was given up meanwhile: \"keywheel master-key status\" shows what opens the database");
     }
+    settle(process, &coming.master_key_id)?;
     finished(&coming.master_key_id, format)
 }
 
@@ -138,17 +140,20 @@ fn finished(id: &str, format: Output) -> anyhow::Result<()> {
 fn abandon(process: &Process, format: Output) -> anyhow::Result<()> {
     let store = process.migrated_store()?;
     let here = master_key::load(&process.config, process.credentials_directory.as_deref())?;
-    let present = store.data_key()?.context("the database has no keys yet")?;
-    if !here.iter().any(|key| key.id().as_str() == present.master_key_id) {
+    let old = present(&store)?;
+    if !here.iter().any(|key| key.id().as_str() == old) {
         bail!(
-            "this machine does not have the old master key {}, which alone would open the database then: do this where it is",
-            present.master_key_id
+            "this machine does not have the old master key {old}, which alone would open the database then: do this where it is"
         );
     }
-    let done = store.abandon_master_key(&event(process, "master_key.change_abandoned", &present.master_key_id))?;
-    if master_key::is_in_keys_dir(&process.config, process.credentials_directory.as_deref()) {
-        master_key::put_old_back(&process.config.keys_dir)?;
+    let event = event(process, "master_key.change_abandoned", &old);
+    failpoint!("master.abandoning");
+    let done = store.abandon_master_key(&event)?;
+    failpoint!("master.abandoned");
+    if present(&store)? != old {
+        bail!("the change was finished meanwhile: \"keywheel master-key status\" shows what opens the database");
     }
+    settle(process, &old)?;
     output::message(&format!(
         "{}; master key {} alone opens the database.",
         if done {
@@ -156,13 +161,26 @@ fn abandon(process: &Process, format: Output) -> anyhow::Result<()> {
         } else {
             "No change was under way"
         },
-        present.master_key_id
+        old
     ));
     if format == Output::Json {
-        output::json(&json!({"master_key_id": present.master_key_id, "abandoned": done}))
+        output::json(&json!({"master_key_id": old, "abandoned": done}))
     } else {
         Ok(())
     }
+}
+
+/// The identifier of the master key under which the database is sealed.
+fn present(store: &Store) -> anyhow::Result<String> {
+    Ok(store.data_key()?.context("the database has no keys yet")?.master_key_id)
+}
+
+/// Has the present master key alone in `keys_dir`, if this machine gets its master key from there.
+fn settle(process: &Process, present: &str) -> anyhow::Result<()> {
+    if master_key::is_in_keys_dir(&process.config, process.credentials_directory.as_deref()) {
+        master_key::settle(&process.config.keys_dir, present)?;
+    }
+    Ok(())
 }
 
 fn status(process: &Process, format: Output) -> anyhow::Result<()> {

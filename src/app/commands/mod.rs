@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::cli::{Cli, Command, ServeArgs};
 use super::config::{Config, Sources};
@@ -51,6 +52,9 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
     })?;
     let serves = matches!(cli.command, Command::Serve(_));
     telemetry::start(&config.log, if serves { "info" } else { "warn" });
+    if !config.core_dumps {
+        forbid_core_dumps();
+    }
     let process = Process {
         config,
         credentials_directory,
@@ -71,6 +75,17 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Report(command) => report::run(&process, &command, cli.output),
         Command::Doctor { url, offline } => doctor::run(&process, url.as_deref(), offline, cli.output),
         Command::Completions { .. } => Ok(()),
+    }
+}
+
+/// From here on there are private keys in memory. The limit cannot be raised again, by nobody but root.
+fn forbid_core_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "a crash may leave a core dump, and private keys in it");
     }
 }
 
@@ -105,13 +120,17 @@ pub(super) struct Process {
 
 impl Process {
     /// Runs `work` with the present time and a generator.
-    pub(super) fn with_context<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        let mut rng = self.edge.rng();
+    pub(super) fn with_context<T, E: Into<anyhow::Error>>(
+        &self,
+        work: impl FnOnce(&mut Context<'_>) -> Result<T, E>,
+    ) -> anyhow::Result<T> {
+        let mut rng = self.edge.rng()?;
         work(&mut Context {
             now: self.edge.now(),
             rng: &mut rng,
             reach: Reach::Storage,
         })
+        .map_err(Into::into)
     }
 
     /// The database, whether or not its tables are there.

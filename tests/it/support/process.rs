@@ -144,33 +144,33 @@ impl Folder {
     /// Runs the program until it is at a failpoint, and ends it there as `kill -9` does.
     #[cfg(feature = "failpoints")]
     pub(crate) fn crash_at(&self, arguments: &[&str], failpoint: &str) {
-        let mut command = self.command(arguments);
-        command
-            .env("KEYWHEEL_FAILPOINT", failpoint)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let lines = lines(child.stderr.take().unwrap());
-        let mut log = Vec::new();
-        let reached = format!("failpoint {failpoint}");
-        let came = loop {
-            match lines.recv_timeout(Duration::from_secs(60)) {
-                Ok(line) if line == reached => break true,
-                Ok(line) => log.push(line),
-                Err(_) => break false,
-            }
-        };
-        let _ = child.kill();
+        let (mut child, _lines) = stop_at(self.command(arguments), failpoint);
+        child.kill().unwrap();
         child.wait().unwrap();
-        assert!(came, "it does not come to {failpoint}: {}", log.join("\n"));
+    }
+
+    /// Runs the program, does something while it stays at a failpoint, and lets it go on to its end. Returns what it said.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn meanwhile(&self, command: Command, failpoint: &str, act: impl FnOnce()) -> (ExitStatus, String) {
+        let (mut child, lines) = stop_at(command, failpoint);
+        act();
+        drop(child.stdin.take());
+        let status = child.wait().unwrap();
+        (status, lines.iter().collect::<Vec<_>>().join("\n"))
     }
 
     /// The same while strace writes down what it asks of the system.
-    pub(crate) fn serve_traced(&self, arguments: &[&str], strace: &[&str]) -> Served {
-        let mut command = self.clean("strace");
-        command.args(strace).args([PROGRAM, "serve"]).args(arguments);
+    pub(crate) fn serve_traced(&self, arguments: &[&str], strace: &[&str], trace: &Path) -> Served {
+        let mut command = self.traced(strace, trace);
+        command.arg("serve").args(arguments);
         Folder::start(command)
+    }
+
+    /// The program under strace, which writes to the file `trace`.
+    pub(crate) fn traced(&self, strace: &[&str], trace: &Path) -> Command {
+        let mut command = self.clean("strace");
+        command.args(strace).arg("-o").arg(trace).arg(PROGRAM);
+        command
     }
 
     fn start(mut command: Command) -> Served {
@@ -192,6 +192,7 @@ impl Folder {
                 return Served {
                     child,
                     lines,
+                    begun: log.join("\n"),
                     address: address("listen"),
                     issuer: event["issuer"].as_str().unwrap().to_owned(),
                 };
@@ -201,6 +202,29 @@ impl Folder {
         let _ = child.wait();
         panic!("it does not serve: {}", log.join("\n"));
     }
+}
+
+/// Starts the program and waits until it is at a failpoint.
+#[cfg(feature = "failpoints")]
+fn stop_at(mut command: Command, failpoint: &str) -> (Child, Receiver<String>) {
+    command
+        .env("KEYWHEEL_FAILPOINT", failpoint)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = lines(child.stderr.take().unwrap());
+    let mut log = Vec::new();
+    let reached = format!("failpoint {failpoint}");
+    while let Ok(line) = lines.recv_timeout(Duration::from_secs(60)) {
+        if line == reached {
+            return (child, lines);
+        }
+        log.push(line);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    panic!("it does not come to {failpoint}: {}", log.join("\n"));
 }
 
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
@@ -218,11 +242,18 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
 pub(crate) struct Served {
     child: Child,
     lines: Receiver<String>,
+    /// The log until it served.
+    pub(crate) begun: String,
     pub(crate) address: SocketAddr,
     pub(crate) issuer: String,
 }
 
 impl Served {
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it printed on stdout, up to the last line of the welcome.
     pub(crate) fn welcome(&mut self) -> String {
         let mut reader = BufReader::new(self.child.stdout.take().unwrap());

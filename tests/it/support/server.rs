@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
@@ -16,6 +16,7 @@ use keywheel::oauth::{
 use keywheel::server::admin::{ClientAdmin, NewClientRequest, UserAdmin, user_import};
 use keywheel::server::{Context, Edge, Failure, Reach, Remembered, Server, Settings, Vault, WheelSettings};
 use keywheel::storage::{self, AuditFilter, DatabaseUrl, Store};
+use rand::rngs::SysError;
 use zeroize::Zeroizing;
 
 use super::http::{Request, Response, send};
@@ -46,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) trusted_proxies: Vec<&'static str>,
     pub(crate) clock: Arc<AtomicI64>,
+    /// Whether the system gives no random numbers.
+    pub(crate) without_randomness: Arc<AtomicBool>,
     /// The clocks of tests are far from the database's.
     pub(crate) clock_tolerance: Option<Seconds>,
     /// What a server before this one remembered.
@@ -67,6 +70,7 @@ impl Default for Options {
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             clock: Arc::new(AtomicI64::new(START.epoch())),
+            without_randomness: Arc::default(),
             clock_tolerance: None,
             before: None,
         }
@@ -130,13 +134,17 @@ impl TestServer {
     pub(crate) fn try_with(url: &str, options: Options) -> Result<Self, Failure> {
         let clock = Arc::clone(&options.clock);
         let reading = Arc::clone(&clock);
+        let without_randomness = Arc::clone(&options.without_randomness);
         #[expect(clippy::disallowed_methods, reason = "the edge of the test")]
         let edge = Edge::new(
             move || match reading.load(Ordering::SeqCst) {
                 BROKEN => panic!("the clock of this test is broken on purpose"),
                 now => NumericDate::from_epoch(now),
             },
-            rand::rng,
+            move || match without_randomness.load(Ordering::SeqCst) {
+                true => Err(SysError::UNSUPPORTED),
+                false => Ok(rand::rng()),
+            },
         );
         let store = Store::open(&storage::Settings::new(DatabaseUrl::parse(url).unwrap()))?;
         store.migrate()?;
@@ -169,7 +177,7 @@ impl TestServer {
             max_staleness: options.max_staleness,
             cached_clients: 1_000,
         };
-        let mut rng = edge.rng();
+        let mut rng = edge.rng().unwrap();
         let mut cx = Context {
             now: edge.now(),
             rng: &mut rng,
@@ -270,7 +278,7 @@ impl TestServer {
     }
 
     pub(crate) fn tick(&self) -> Result<(), Failure> {
-        let mut rng = self.edge.rng();
+        let mut rng = self.edge.rng().unwrap();
         self.server.tick(&mut Context {
             now: self.edge.now(),
             rng: &mut rng,
@@ -284,7 +292,7 @@ impl TestServer {
 
     /// Registers a client.
     pub(crate) fn client(&self, id: &str, metadata: ClientMetadata) -> Credentials {
-        let mut rng = self.edge.rng();
+        let mut rng = self.edge.rng().unwrap();
         let mut cx = Context {
             now: self.edge.now(),
             rng: &mut rng,
@@ -312,7 +320,7 @@ impl TestServer {
         id: &str,
         span: (Option<NumericDate>, Option<NumericDate>),
     ) -> (String, String) {
-        let mut rng = self.edge.rng();
+        let mut rng = self.edge.rng().unwrap();
         let mut cx = Context {
             now: self.edge.now(),
             rng: &mut rng,
@@ -330,7 +338,7 @@ impl TestServer {
     }
 
     pub(crate) fn with_context<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        let mut rng = self.edge.rng();
+        let mut rng = self.edge.rng().unwrap();
         work(&mut Context {
             now: self.edge.now(),
             rng: &mut rng,

@@ -15,7 +15,14 @@ pub(super) type Published = BTreeSet<String>;
 /// Looks at what is on this machine and in the database. Tells what is published, if the keys could be opened.
 pub(super) fn examine(process: &Process, findings: &mut Vec<Finding>) -> Option<Published> {
     findings.push(overheard(process));
-    findings.extend(file(process));
+    match file(process) {
+        None => {}
+        Some(Ok(finding)) => findings.push(finding),
+        Some(Err(missing)) => {
+            findings.push(missing);
+            return None;
+        }
+    }
     let store = match process.open_store() {
         Ok(store) => store,
         Err(error) => {
@@ -60,16 +67,24 @@ fn overheard(process: &Process) -> Finding {
     )
 }
 
-fn file(process: &Process) -> Option<Finding> {
+/// Of SQLite. To open a file that is not there would make it.
+fn file(process: &Process) -> Option<Result<Finding, Finding>> {
+    const CHECK: &str = "database file";
     let file = process.config.database_url.file()?;
-    // Whether it is there at all is found out by who opens it.
-    let mode = file.metadata().ok()?.permissions().mode() & 0o777;
-    Some(if mode & 0o077 == 0 {
-        Finding::ok("database file", "nobody else may read it")
+    let mode = match file.metadata() {
+        Ok(metadata) => metadata.permissions().mode() & 0o777,
+        Err(error) => {
+            let found = format!("{}: {error}", file.display());
+            let mend = "set DATABASE_URL to the file that the server uses, or start a server, which makes one";
+            return Some(Err(Finding::failed(CHECK, found, mend)));
+        }
+    };
+    Some(Ok(if mode & 0o077 == 0 {
+        Finding::ok(CHECK, "nobody else may read it")
     } else {
         let found = format!("other users of this machine may read or write it (mode {mode:o})");
-        Finding::warning("database file", found, format!("chmod 600 {}", file.display()))
-    })
+        Finding::warning(CHECK, found, format!("chmod 600 {}", file.display()))
+    }))
 }
 
 fn database(store: &Store) -> Finding {
@@ -113,15 +128,20 @@ fn secrets(store: &Store, now: NumericDate) -> Finding {
         let admin = ClientAdmin::new(store, "doctor");
         let mut found = Vec::new();
         for client in admin.list()?.into_iter().filter(|client| client.enabled) {
-            let (_, secrets) = admin.show(&client.client_id)?;
-            let last = secrets.iter().filter(|secret| secret.is_live(now));
-            // Who has another secret that lasts need not hurry.
-            if let Some(Some(ends)) = last
-                .map(|secret| secret.expires_at)
-                .max_by_key(|ends| ends.map_or(i64::MAX, NumericDate::epoch))
-                && ends <= soon
-            {
-                found.push(format!("{} at {ends}", client.client_id));
+            let Some(secrets) = store.client_secrets(&client.client_id)? else {
+                // Deleted meanwhile.
+                continue;
+            };
+            // Also one that begins later: who has another that lasts need not hurry.
+            let ends = secrets
+                .iter()
+                .map(|secret| secret.expires_at.map_or(i64::MAX, NumericDate::epoch));
+            match ends.max() {
+                Some(last) if last > soon.epoch() => {}
+                Some(last) if last > now.epoch() => {
+                    found.push(format!("{} at {}", client.client_id, NumericDate::from_epoch(last)))
+                }
+                _ => found.push(format!("{} (it has none that is accepted)", client.client_id)),
             }
         }
         Ok(found)
