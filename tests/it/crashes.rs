@@ -154,7 +154,15 @@ fn every_failpoint_is_a_step() {
     });
     let of_keys = crate::key_crashes::STEPS.map(|(_, name, _)| name.to_owned());
     let of_clients = crate::apply::STEPS.map(str::to_owned);
-    assert_eq!(in_source, in_table.chain(of_keys).chain(of_clients).collect());
+    let of_master_keys = crate::master_key_crashes::STEPS.map(|(_, name, _, _)| name.to_owned());
+    // Where a start stays while a change is finished, and nothing crashes.
+    let others = ["vault.half_read".to_owned()];
+    let tested = in_table
+        .chain(of_keys)
+        .chain(of_clients)
+        .chain(of_master_keys)
+        .chain(others);
+    assert_eq!(in_source, tested.collect());
 }
 
 fn crash_at_each_step(mut stage: Stage, crash: Crash) {

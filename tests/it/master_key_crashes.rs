@@ -15,7 +15,7 @@ use Act::{Abandon, Begin, Finish, Make};
 use After::{Done, Undone};
 
 /// What is under way when it crashes; where it is then; what the database was told by then; and how often in a row it comes there.
-const STEPS: [(Act, &str, After, usize); 19] = [
+pub(crate) const STEPS: [(Act, &str, After, usize); 19] = [
     (Make, "master.written", Undone, 2),
     (Make, "master.linked", Undone, 1),
     (Begin, "master.written", Undone, 2),
@@ -38,7 +38,7 @@ const STEPS: [(Act, &str, After, usize); 19] = [
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+pub(crate) enum Act {
     /// A server starts on an empty database, and makes the first master key.
     Make,
     /// `master-key rotate`
@@ -61,7 +61,7 @@ impl Act {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
+pub(crate) enum After {
     Undone,
     Done,
 }
