@@ -315,7 +315,11 @@ pub(super) enum KeysCommand {
         public: bool,
     },
     /// Certify a key anew; the key and its kid stay
-    Renew { kid: String },
+    Renew {
+        // One in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+    },
     /// Take over an authority or a signing key that was made elsewhere
     #[command(subcommand)]
     Import(ImportCommand),
@@ -437,5 +441,25 @@ impl std::str::FromStr for ClientIdArg {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         ClientId::parse(text).map(ClientIdArg)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Of a random kid or identifier in base64url one in 64 begins with a hyphen.
+    #[test]
+    fn an_identifier_that_begins_with_a_hyphen_is_no_option() {
+        for command in [
+            "keys taint -id",
+            "keys revoke -id --reason lost",
+            "keys export -id --public",
+            "keys renew -id",
+            "client secret revoke billing -id --force",
+        ] {
+            let words = std::iter::once("keywheel").chain(command.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{command}");
+        }
     }
 }
