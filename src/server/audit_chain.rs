@@ -33,7 +33,11 @@ impl Sealer {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match *seen {
             Some((_, at)) if now < at + SETTLED && at <= now => return Ok(()),
-            Some((up_to, _)) => seal_up_to(store, vault, up_to, now)?,
+            Some((up_to, _)) => {
+                // What fails is tried again after a while, not at each tick.
+                *seen = Some((up_to, now));
+                seal_up_to(store, vault, up_to, now)?;
+            }
             None => {}
         }
         *seen = store.newest_audit_event()?.map(|newest| (newest, now));

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::grants::{Beginning, Continuation, Known};
+use super::grants::{Beginning, Continuation, Exchange, Known};
 use super::{Context, Failure, RegisteredClient, Server, TokenError, TokenRequest, audit};
 use crate::failpoint::failpoint;
-use crate::oauth::{ErrorCode, NumericDate, OAuthError, Parameter, RefreshToken, Seconds, SecretHash};
+use crate::oauth::{ErrorCode, NumericDate, OAuthError, RefreshToken, Seconds, SecretHash};
 use crate::storage::{self, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome};
 
 /// How a presented refresh token stands.
@@ -28,15 +28,14 @@ pub(super) enum Standing {
 /// A token that this node gave out itself is not read from the database: the exchange finds out what has become of it.
 pub(super) fn find(
     server: &Server,
-    presented: &str,
+    hash: &SecretHash,
     client: &RegisteredClient,
     request: &TokenRequest,
     cx: &Context<'_>,
 ) -> Result<(Arc<RefreshTokenRecord>, Standing), TokenError> {
-    let hash = server.vault.refresh_hasher().hash(presented);
-    match server.successors.get(&hash) {
+    match server.successors.get(hash) {
         Some(record) => judged(server, record, Known::Remembered, client, request, cx),
-        None => look_up(server, &hash, client, request, cx),
+        None => look_up(server, hash, client, request, cx),
     }
 }
 
@@ -139,7 +138,7 @@ pub(super) fn conclude(
         Continuation::None => Ok(None),
         Continuation::Begin(beginning) => begin(server, client, *beginning, request, cx).map(Some),
         Continuation::Repeat(record) => Ok(Some(successor(server, &record))),
-        Continuation::Rotate(record, known) => rotate(server, client, (&record, known), request, cx).map(Some),
+        Continuation::Rotate(exchange) => rotate(server, client, *exchange, request, cx).map(Some),
     }
 }
 
@@ -180,23 +179,24 @@ fn begin(
 fn rotate(
     server: &Server,
     client: &RegisteredClient,
-    (record, known): (&RefreshTokenRecord, Known),
+    exchange: Exchange,
     request: &TokenRequest,
     cx: &Context<'_>,
 ) -> Result<RefreshToken, TokenError> {
-    let token = successor(server, record);
+    let Exchange { record, hash, known } = exchange;
+    let token = successor(server, &record);
     let metadata = &client.client.metadata;
     let idle = cx.now + metadata.refresh_ttl.unwrap_or(server.settings.refresh_ttl);
     let rotation = Rotation {
-        hash: server.vault.refresh_hasher().hash(presented(request)),
+        hash,
         successor_hash: server.vault.refresh_hasher().hash(token.expose()),
         at: cx.now,
         successor_expires_at: idle,
     };
-    let event = audit::refreshed(&client.client, record, request, cx.now);
+    let event = audit::refreshed(&client.client, &record, request, cx.now);
     match (server.store.rotate(&rotation, &event)?, known) {
         (RotationOutcome::Rotated, _) => {
-            server.successors.replace(record, &rotation);
+            server.successors.replace(&record, &rotation);
             Ok(token)
         }
         (RotationOutcome::Replayed, _) => {
@@ -224,11 +224,6 @@ fn rotate(
             Err(refused("the family ended meanwhile").into())
         }
     }
-}
-
-/// The token that was found a moment ago.
-fn presented(request: &TokenRequest) -> &str {
-    request.parameters.get(Parameter::RefreshToken).unwrap_or_default()
 }
 
 fn successor(server: &Server, record: &RefreshTokenRecord) -> RefreshToken {

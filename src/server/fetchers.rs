@@ -4,18 +4,18 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use super::{AddressBlock, Failure};
+use super::{AddressBlock, Failure, Interval};
 use crate::oauth::{NumericDate, Seconds};
 use crate::storage::{Fetches, MOST_FETCHERS, Store};
 
 /// Who fetches the JWK set from this node, and what of it was not written down yet.
 ///
-/// A fetch by somebody who was here before costs a hash and a few additions.
-#[derive(Debug, Default)]
+/// A fetch by somebody who was here before costs a hash, a look and a few additions.
+#[derive(Debug)]
 pub(super) struct Fetchers {
     known: RwLock<HashMap<u64, Known>>,
     hasher: RandomState,
-    flushed_at: AtomicI64,
+    flushing: Interval,
 }
 
 /// One fetcher, and which set it got last.
@@ -39,6 +39,16 @@ const FORGOTTEN_AFTER: Seconds = Seconds::days(1);
 const LONGEST: usize = 100;
 /// Looks now and then, and is no verifier.
 const DOCTOR: &[u8] = b"keywheel-doctor/";
+
+impl Default for Fetchers {
+    fn default() -> Self {
+        Fetchers {
+            known: RwLock::default(),
+            hasher: RandomState::new(),
+            flushing: Interval::at_once(FLUSH_EVERY),
+        }
+    }
+}
 
 impl Fetchers {
     /// Counts a fetch of the set whose newest key was published at `newest_key_at`. When there are very many fetchers, strangers are
@@ -76,14 +86,13 @@ impl Fetchers {
 
     /// Writes down who came, now and then. What could not be written is tried again with what comes then.
     pub(super) fn flush(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
-        let flushed_at = NumericDate::from_epoch(self.flushed_at.load(Ordering::Relaxed));
-        if now.since(flushed_at) < FLUSH_EVERY && flushed_at <= now {
+        if !self.flushing.is_due(now) {
             return Ok(());
         }
         let came = self.take(now);
         if came.len() < AT_ONCE {
             // Else the next tick goes on.
-            self.flushed_at.store(now.epoch(), Ordering::Relaxed);
+            self.flushing.done(now);
         }
         if came.is_empty() {
             return Ok(());

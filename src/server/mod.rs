@@ -18,6 +18,7 @@ mod expiry;
 mod families;
 mod fetchers;
 mod grants;
+mod interval;
 mod introspection;
 mod issuer;
 mod latest;
@@ -37,14 +38,13 @@ mod verified_tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use audit_verify::{BrokenTrail, SealName, VerifiedTrail, verify_trail};
 pub use client_auth::{CLIENT_AUTH_METHODS, ClientCredentials};
 pub use directory::{Directory, RegisteredClient};
 pub use edge::{Context, Edge, Reach};
 pub use error::{Failure, TokenError};
-pub use grants::{Authorization, Beginning, Continuation, GRANTS, Grant, Known, Limits};
+pub use grants::{Authorization, Beginning, Continuation, Exchange, GRANTS, Grant, Known, Limits};
 pub use introspection::{ActiveToken, Introspection};
 pub use issuer::TokenResponse;
 pub use metadata::Endpoints;
@@ -60,6 +60,7 @@ use self::client_auth::Failures;
 use self::clock_skew::ClockSkew;
 use self::expiry::Expiries;
 use self::fetchers::Fetchers;
+use self::interval::Interval;
 use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::restore::Watch;
@@ -128,9 +129,9 @@ pub struct Server {
     fetchers: Fetchers,
     clock_skew: ClockSkew,
     metrics: Metrics,
-    tended_at: AtomicI64,
-    swept_at: AtomicI64,
-    watched_at: AtomicI64,
+    tending: Interval,
+    sweeping: Interval,
+    watching: Interval,
 }
 
 impl Server {
@@ -195,10 +196,10 @@ impl Server {
             sealer: Sealer::default(),
             fetchers: Fetchers::default(),
             clock_skew,
-            watched_at: AtomicI64::new(cx.now.epoch()),
+            watching: Interval::after(cx.now, WATCH_EVERY),
             metrics: Metrics::new(),
-            tended_at: AtomicI64::new(cx.now.epoch()),
-            swept_at: AtomicI64::new(cx.now.epoch()),
+            tending: Interval::after(cx.now, TEND_EVERY),
+            sweeping: Interval::after(cx.now, SWEEP_EVERY),
         };
         server.follow_users()?;
         Ok(server)
@@ -262,8 +263,7 @@ impl Server {
         self.wheel.tick(&self.store, cx)?;
         self.expiries
             .tell(&self.wheel.turn(cx.now), self.wheel.policy(), cx.now);
-        let tended = NumericDate::from_epoch(self.tended_at.load(Ordering::Relaxed));
-        if cx.now.since(tended) >= TEND_EVERY {
+        if self.tending.is_due(cx.now) {
             self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;
             let before = cx.now - self.settings.audit_retention;
             audit_chain::prune(&self.store, &self.vault, before, MOST_AUDIT_EVENTS)?;
@@ -275,7 +275,7 @@ impl Server {
                 let expiring = self.store.secrets_expiring(cx.now, cx.now + within)?;
                 self.metrics.secrets_expiring(within, expiring);
             }
-            self.tended_at.store(cx.now.epoch(), Ordering::Relaxed);
+            self.tending.done(cx.now);
         }
         self.write_down(cx.now);
         self.sweep(cx.now)
@@ -304,8 +304,7 @@ impl Server {
 
     /// Looks now and then whether the database was put back to an earlier state, and what time it is there.
     fn watch(&self, now: NumericDate) -> Result<(), Failure> {
-        let watched = NumericDate::from_epoch(self.watched_at.load(Ordering::Relaxed));
-        if now.since(watched) < WATCH_EVERY && watched <= now {
+        if !self.watching.is_due(now) {
             return Ok(());
         }
         self.clock_skew.look(&self.store, now)?;
@@ -315,7 +314,7 @@ impl Server {
             self.revoked.begin_anew();
             self.wheel.distrust();
         }
-        self.watched_at.store(now.epoch(), Ordering::Relaxed);
+        self.watching.done(now);
         Ok(())
     }
 
@@ -334,19 +333,18 @@ impl Server {
 
     /// Clears away what has expired, in small batches: one now and then, one a second while there is more.
     fn sweep(&self, now: NumericDate) -> Result<(), Failure> {
-        let swept_at = NumericDate::from_epoch(self.swept_at.load(Ordering::Relaxed));
-        if now.since(swept_at) < SWEEP_EVERY {
+        if !self.sweeping.is_due(now) {
             return Ok(());
         }
         match self.store.sweep(now, SWEEP_BATCH)? {
             Some(swept) => {
                 self.metrics.swept(&swept, now);
                 if swept.backlog == 0 {
-                    self.swept_at.store(now.epoch(), Ordering::Relaxed);
+                    self.sweeping.done(now);
                 }
             }
             // Another node is at it.
-            None => self.swept_at.store(now.epoch(), Ordering::Relaxed),
+            None => self.sweeping.done(now),
         }
         Ok(())
     }

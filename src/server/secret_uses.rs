@@ -2,16 +2,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use super::Failure;
+use super::{Failure, Interval};
 use crate::oauth::{NumericDate, Seconds};
 use crate::storage::Store;
 
-/// When each client secret was last used on this node. A token waits for nothing here and fails for nothing; the database is told
-/// by the tick.
+/// When each client secret was last used on this node. Nothing here fails a token, and none waits for the database, which is told by
+/// the tick.
 #[derive(Debug)]
 pub(super) struct SecretUses {
     by_id: RwLock<HashMap<String, Use>>,
-    flushed_at: AtomicI64,
+    flushing: Interval,
 }
 
 /// Of one secret, in seconds since the epoch.
@@ -26,6 +26,8 @@ struct Use {
 const FLUSH_EVERY: Seconds = Seconds::minutes(1);
 /// A secret in constant use is written so often: the database learns of it with this delay at most.
 const RESOLUTION: Seconds = Seconds::minutes(10);
+/// A secret that was not used for so long is followed no more until it is.
+const FORGOTTEN_AFTER: Seconds = Seconds::hours(1);
 /// Most secrets that are followed; beyond these, uses are not noted.
 const MOST: usize = 100_000;
 /// Most secrets written in one tick, so that the tick is not held up.
@@ -36,7 +38,7 @@ impl SecretUses {
     pub(super) fn new(now: NumericDate) -> Self {
         SecretUses {
             by_id: RwLock::default(),
-            flushed_at: AtomicI64::new(now.epoch()),
+            flushing: Interval::after(now, FLUSH_EVERY),
         }
     }
 
@@ -61,14 +63,14 @@ impl SecretUses {
 
     /// Tells the database now and then.
     pub(super) fn flush(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
-        let flushed_at = NumericDate::from_epoch(self.flushed_at.load(Ordering::Relaxed));
-        if now.since(flushed_at) < FLUSH_EVERY && flushed_at <= now {
+        if !self.flushing.is_due(now) {
             return Ok(());
         }
+        self.forget_unused(now);
         let unwritten = self.unwritten(RESOLUTION);
         if unwritten.len() <= AT_ONCE {
             // Else the next tick goes on.
-            self.flushed_at.store(now.epoch(), Ordering::Relaxed);
+            self.flushing.done(now);
         }
         self.write(store, unwritten.get(..AT_ONCE.min(unwritten.len())).unwrap_or_default())
     }
@@ -92,6 +94,16 @@ impl SecretUses {
             }
         }
         Ok(())
+    }
+
+    /// Makes room: secrets that are revoked, and those that are rarely used.
+    fn forget_unused(&self, now: NumericDate) {
+        let mut all = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, of_secret| {
+            let used_at = of_secret.used_at.load(Ordering::Relaxed);
+            used_at > of_secret.written.load(Ordering::Relaxed)
+                || now.since(NumericDate::from_epoch(used_at)) < FORGOTTEN_AFTER
+        });
     }
 
     fn unwritten(&self, resolution: Seconds) -> Vec<(String, NumericDate)> {

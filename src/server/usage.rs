@@ -1,8 +1,8 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use super::Failure;
+use super::{Failure, Interval};
 use crate::oauth::{Client, NumericDate, Seconds};
 use crate::storage::{Store, UsageDay};
 
@@ -10,7 +10,7 @@ use crate::storage::{Store, UsageDay};
 #[derive(Debug)]
 pub(super) struct Usage {
     given: RwLock<HashMap<UsageDay, AtomicU64>>,
-    flushed_at: AtomicI64,
+    flushing: Interval,
 }
 
 /// Time between two writings.
@@ -25,7 +25,7 @@ impl Usage {
     pub(super) fn new(now: NumericDate) -> Self {
         Usage {
             given: RwLock::default(),
-            flushed_at: AtomicI64::new(now.epoch()),
+            flushing: Interval::after(now, FLUSH_EVERY),
         }
     }
 
@@ -44,14 +44,13 @@ impl Usage {
 
     /// Writes it down now and then.
     pub(super) fn flush(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
-        let flushed_at = NumericDate::from_epoch(self.flushed_at.load(Ordering::Relaxed));
-        if now.since(flushed_at) < FLUSH_EVERY && flushed_at <= now {
+        if !self.flushing.is_due(now) {
             return Ok(());
         }
         let mut given = self.take();
         if given.len() <= AT_ONCE {
             // Else the next tick goes on.
-            self.flushed_at.store(now.epoch(), Ordering::Relaxed);
+            self.flushing.done(now);
         }
         self.put_back(&given.split_off(AT_ONCE.min(given.len())));
         self.write(store, &given)

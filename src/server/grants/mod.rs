@@ -11,7 +11,7 @@ use self::client_credentials::ClientCredentialsGrant;
 use self::password::PasswordGrant;
 use self::refresh_token::RefreshTokenGrant;
 use super::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
-use crate::oauth::{Audiences, Client, FamilyId, GrantType, Lineage, NumericDate, Scope, User};
+use crate::oauth::{Audiences, Client, FamilyId, GrantType, Lineage, NumericDate, Scope, SecretHash, User};
 use crate::storage::RefreshTokenRecord;
 
 /// Every grant that the server knows: dispatch and metadata both read this table.
@@ -75,9 +75,20 @@ pub enum Continuation {
     /// A family begins, for a user.
     Begin(Box<Beginning>),
     /// The presented token is exchanged for its successor.
-    Rotate(Arc<RefreshTokenRecord>, Known),
+    Rotate(Box<Exchange>),
     /// The presented token was exchanged a moment ago, and its successor is unused: the answer got lost, it is given again.
     Repeat(Arc<RefreshTokenRecord>),
+}
+
+/// A refresh token about to be exchanged.
+#[derive(Debug)]
+pub struct Exchange {
+    /// What is known of it.
+    pub record: Arc<RefreshTokenRecord>,
+    /// Its hash.
+    pub hash: SecretHash,
+    /// Where it is known from.
+    pub known: Known,
 }
 
 /// Where a refresh token is known from.
@@ -119,7 +130,8 @@ impl Continuation {
         match self {
             Continuation::None => None,
             Continuation::Begin(beginning) => Some(beginning.expires_at),
-            Continuation::Rotate(record, _) | Continuation::Repeat(record) => Some(record.family.expires_at),
+            Continuation::Rotate(exchange) => Some(exchange.record.family.expires_at),
+            Continuation::Repeat(record) => Some(record.family.expires_at),
         }
     }
 }

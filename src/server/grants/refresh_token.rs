@@ -1,4 +1,4 @@
-use super::{Authorization, Continuation, Grant, Limits};
+use super::{Authorization, Continuation, Exchange, Grant, Limits};
 use crate::oauth::{Audience, ErrorCode, GrantType, Lineage, OAuthError, Parameter};
 use crate::server::families::{self, Standing};
 use crate::server::{Context, Reach, RegisteredClient, Server, TokenError, TokenRequest};
@@ -24,7 +24,8 @@ impl Grant for RefreshTokenGrant {
     ) -> Result<Authorization, TokenError> {
         let presented = request.parameters.get(Parameter::RefreshToken);
         let presented = presented.ok_or(OAuthError::invalid_request("refresh_token is missing"))?;
-        let (record, standing) = families::find(server, presented, client, request, cx)?;
+        let hash = server.vault.refresh_hasher().hash(presented);
+        let (record, standing) = families::find(server, &hash, client, request, cx)?;
         let metadata = &client.client.metadata;
         if !record.family.scope.is_within(&metadata.scope) {
             let description = "the scope of this grant is no longer registered for this client";
@@ -45,7 +46,7 @@ impl Grant for RefreshTokenGrant {
         };
         let lineage = Lineage::Family(record.family.id.clone());
         let continuation = match standing {
-            Standing::Newest(known) => Continuation::Rotate(record, known),
+            Standing::Newest(known) => Continuation::Rotate(Box::new(Exchange { record, hash, known })),
             Standing::AnswerLost => Continuation::Repeat(record),
         };
         Ok(Authorization {
