@@ -294,6 +294,21 @@ mod tests {
         writer.submit(|conn| Ok(conn.batch("INSERT INTO t VALUES (1, 'one')")?))
     }
 
+    /// Has the thread stay in an intention until it is released, so that others queue behind it.
+    fn hold_up<'scope>(scope: &'scope std::thread::Scope<'scope, '_>, writer: &'scope Writer) -> SyncSender<()> {
+        let (entered, has_entered) = sync_channel(1);
+        let (release, is_released) = sync_channel::<()>(1);
+        scope.spawn(move || {
+            writer.submit(move |_| {
+                entered.send(()).unwrap();
+                is_released.recv().unwrap();
+                Ok(())
+            })
+        });
+        has_entered.recv().unwrap();
+        release
+    }
+
     #[test]
     fn an_intention_that_fails_or_panics_leaves_nothing_behind_and_the_thread_lives_on() {
         let (_directory, writer) = writer(Duration::from_secs(5));
@@ -317,18 +332,9 @@ mod tests {
         let statements = Arc::new(AtomicU64::new(0));
         let (_directory, writer) = counting_writer(Duration::from_secs(5), Arc::clone(&statements));
         let batch = |fails: &[i64]| {
-            let (entered, has_entered) = sync_channel(1);
-            let (release, is_released) = sync_channel::<()>(1);
             std::thread::scope(|scope| {
                 let writer = &writer;
-                scope.spawn(move || {
-                    writer.submit(move |_| {
-                        entered.send(()).unwrap();
-                        is_released.recv().unwrap();
-                        Ok(())
-                    })
-                });
-                has_entered.recv().unwrap();
+                let release = hold_up(scope, writer);
                 let before = statements.load(Ordering::Relaxed);
                 let waiting = [1, 2, 3].map(|n| {
                     let value = if fails.contains(&n) {
@@ -370,18 +376,9 @@ mod tests {
         let statements = Arc::new(AtomicU64::new(0));
         let (_directory, writer) = counting_writer(Duration::from_secs(5), Arc::clone(&statements));
         let before = statements.load(Ordering::Relaxed);
-        let (entered, has_entered) = sync_channel(1);
-        let (release, is_released) = sync_channel::<()>(1);
         std::thread::scope(|scope| {
             let writer = &writer;
-            scope.spawn(move || {
-                writer.submit(move |_| {
-                    entered.send(()).unwrap();
-                    is_released.recv().unwrap();
-                    Ok(())
-                })
-            });
-            has_entered.recv().unwrap();
+            let release = hold_up(scope, writer);
             let waiting: Vec<_> = (0..20)
                 .map(|n| {
                     scope.spawn(move || {

@@ -130,6 +130,12 @@ fn with_secret(test: impl Fn(&Folder, &Database)) {
     });
 }
 
+/// A client that no file made.
+fn by_hand(folder: &Folder) {
+    let words = "client create Hand --id hand --grant client_credentials";
+    folder.json(&words.split(' ').collect::<Vec<_>>());
+}
+
 #[test]
 fn a_file_makes_clients_with_all_that_it_says_and_a_second_run_changes_nothing() {
     with_secret(|folder, database| {
@@ -270,15 +276,7 @@ fn a_client_disabled_by_hand_stays_so_unless_the_file_says_otherwise() {
 #[test]
 fn what_the_file_does_not_name_is_listed_and_pruned_on_demand_and_the_clients_of_others_are_left_alone() {
     on_both_processes(|folder| {
-        folder.json(&[
-            "client",
-            "create",
-            "Hand",
-            "--id",
-            "hand",
-            "--grant",
-            "client_credentials",
-        ]);
+        by_hand(folder);
         apply(folder, &one("theirs", "").replace("platform-team", "other-team"), &[]);
         apply(folder, &one("old", ""), &[]);
 
@@ -312,15 +310,7 @@ fn what_the_file_does_not_name_is_listed_and_pruned_on_demand_and_the_clients_of
 #[test]
 fn a_client_of_somebody_else_is_a_conflict_until_it_is_adopted() {
     on_both_processes(|folder| {
-        folder.json(&[
-            "client",
-            "create",
-            "Hand",
-            "--id",
-            "hand",
-            "--grant",
-            "client_credentials",
-        ]);
+        by_hand(folder);
         apply(folder, &one("theirs", "").replace("platform-team", "other-team"), &[]);
         let both = format!(
             "{}{}",

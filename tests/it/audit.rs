@@ -198,7 +198,7 @@ fn the_trail_is_exported_as_json_lines_and_verified_by_command() {
     on_both(|database| {
         let folder = Folder::empty().with("DATABASE_URL", database.url());
         for name in ["one", "two"] {
-            folder.json(&["client", "create", name, "--id", name, "--grant", "client_credentials"]);
+            folder.create_client(name);
         }
         let lines = |arguments: &[&str]| -> Vec<serde_json::Value> {
             let output = folder.run(arguments);

@@ -9,23 +9,10 @@ use crate::support::server::{JWKS, TOKEN};
 
 const SERVE: [&str; 2] = ["--issuer", "https://auth.example"];
 
-fn create(folder: &Folder) -> String {
-    let created = folder.json(&[
-        "client",
-        "create",
-        "Billing",
-        "--id",
-        "billing",
-        "--grant",
-        "client_credentials",
-    ]);
-    created["client_secret"].as_str().unwrap().to_owned()
-}
-
 #[test]
 fn a_backup_of_a_running_server_is_whole_and_can_be_restored() {
     let folder = Folder::empty();
-    let secret = create(&folder);
+    let secret = folder.client_secret("billing");
     let served = folder.serve(&SERVE);
     let file = folder.path().join("backup.db");
     let path = file.to_str().unwrap();
@@ -77,7 +64,7 @@ fn a_backup_of_a_running_server_is_whole_and_can_be_restored() {
 #[test]
 fn a_damaged_backup_and_one_without_its_master_key_are_refused_with_the_reason() {
     let folder = Folder::empty();
-    create(&folder);
+    folder.create_client("billing");
     drop(folder.serve(&SERVE).terminate());
     let good = folder.path().join("good.db");
     folder.json(&["db", "backup", good.to_str().unwrap()]);
@@ -129,7 +116,7 @@ fn a_damaged_backup_and_one_without_its_master_key_are_refused_with_the_reason()
 fn a_postgresql_database_is_backed_up_by_its_own_tool_and_verified_where_it_was_restored() {
     let database = Database::postgres();
     let folder = Folder::empty().with("DATABASE_URL", database.url());
-    create(&folder);
+    folder.create_client("billing");
     drop(folder.serve(&SERVE).terminate());
     let said = folder.refused(&["db", "backup", "x.dump"]);
     assert!(said.contains("pg_dump --format=custom"), "{said}");

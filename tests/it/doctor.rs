@@ -119,15 +119,7 @@ fn what_is_wrong_on_this_machine_fails_with_its_mend_and_changes_nothing() {
     assert_eq!(finding(&findings, "master key")["state"], "failed");
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
 
-    folder.json(&[
-        "client",
-        "create",
-        "Billing",
-        "--id",
-        "billing",
-        "--grant",
-        "client_credentials",
-    ]);
+    folder.create_client("billing");
     let secrets = folder.json(&["client", "secret", "list", "billing"]);
     folder.json(&["client", "secret", "add", "billing", "--expires", "3d"]);
     let (findings, _) = examined(&folder, &["--offline"]);

@@ -5,8 +5,8 @@ use keywheel::oauth::{NumericDate, Seconds, Thumbprint};
 use keywheel::server::admin::KeyAdmin;
 
 use crate::support::http::Request;
-use crate::support::on_both;
 use crate::support::server::{JWKS, Options, TestServer};
+use crate::support::{Database, on_both};
 
 const PERIOD: Seconds = Seconds::days(2);
 const WAIT: Seconds = Seconds::days(1);
@@ -33,6 +33,16 @@ fn fetch(server: &TestServer, user_agent: &str, address: &str) {
 fn flush(server: &TestServer) {
     server.advance(Seconds::new(5));
     server.tick().unwrap();
+}
+
+/// A server that has turned its wheel once, and a fetcher that came before and not since.
+fn with_absent(database: &Database, options: Options) -> TestServer {
+    let server = TestServer::with(database.url(), options);
+    fetch(&server, "Envoy", "198.51.100.1");
+    flush(&server);
+    server.advance(PERIOD);
+    server.tick().unwrap();
+    server
 }
 
 /// Who was seen, whether they have the next key, and how often they came since then.
@@ -112,11 +122,7 @@ fn fetches_are_counted_by_user_agent_and_network_since_the_next_key_was_publishe
 #[test]
 fn a_planned_turn_waits_for_a_fetcher_without_the_next_key_and_comes_when_it_has_it() {
     on_both(|database| {
-        let server = TestServer::with(database.url(), options());
-        fetch(&server, "Envoy", "198.51.100.1");
-        flush(&server);
-        server.advance(PERIOD);
-        server.tick().unwrap();
+        let server = with_absent(database, options());
         let (kid, planned) = next(&server);
         approach(&server, planned);
         assert_eq!(next(&server), (kid.clone(), planned + STEP));
@@ -135,11 +141,7 @@ fn a_planned_turn_waits_for_a_fetcher_without_the_next_key_and_comes_when_it_has
 #[test]
 fn a_fetcher_that_never_comes_again_holds_a_turn_up_no_longer_than_the_limit() {
     on_both(|database| {
-        let server = TestServer::with(database.url(), options());
-        fetch(&server, "gone", "198.51.100.1");
-        flush(&server);
-        server.advance(PERIOD);
-        server.tick().unwrap();
+        let server = with_absent(database, options());
         let (kid, planned) = next(&server);
         let mut turns = 0;
         while let (next_kid, at) = next(&server)
@@ -157,11 +159,7 @@ fn a_fetcher_that_never_comes_again_holds_a_turn_up_no_longer_than_the_limit() {
 #[test]
 fn a_turn_that_an_operator_brought_forward_waits_for_nobody_and_neither_does_any_by_default() {
     on_both(|database| {
-        let server = TestServer::with(database.url(), options());
-        fetch(&server, "Envoy", "198.51.100.1");
-        flush(&server);
-        server.advance(PERIOD);
-        server.tick().unwrap();
+        let server = with_absent(database, options());
         let admin = KeyAdmin::new(&server.store, server.vault(), &server.policy, "test");
         let (kid, _) = next(&server);
         let at = admin
@@ -179,11 +177,7 @@ fn a_turn_that_an_operator_brought_forward_waits_for_nobody_and_neither_does_any
             wait_for_fetchers: Seconds::new(0),
             ..options()
         };
-        let server = TestServer::with(database.url(), usual);
-        fetch(&server, "Envoy", "198.51.100.1");
-        flush(&server);
-        server.advance(PERIOD);
-        server.tick().unwrap();
+        let server = with_absent(database, usual);
         let (kid, planned) = next(&server);
         approach(&server, planned);
         assert_ne!(next(&server).0, kid);

@@ -11,6 +11,8 @@ mod certificates;
 #[cfg(test)]
 mod client_auth;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 #[cfg(feature = "failpoints")]
 mod crashes;
 #[cfg(test)]
@@ -65,6 +67,8 @@ mod randomness;
 mod readme;
 #[cfg(test)]
 mod refresh;
+#[cfg(test)]
+mod remembered;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]

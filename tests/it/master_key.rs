@@ -11,19 +11,6 @@ use crate::support::{Database, on_both, on_both_processes};
 
 const SERVE: [&str; 2] = ["--issuer", "https://auth.example"];
 
-fn create(folder: &Folder) -> String {
-    let created = folder.json(&[
-        "client",
-        "create",
-        "Billing",
-        "--id",
-        "billing",
-        "--grant",
-        "client_credentials",
-    ]);
-    created["client_secret"].as_str().unwrap().to_owned()
-}
-
 fn token(served: &Served, secret: &str) -> Response {
     let form = Request::form(TOKEN, &[("grant_type", "client_credentials")]);
     send(served.address, &form.basic("billing", secret))
@@ -46,7 +33,7 @@ fn write(folder: &Folder, name: &str, text: &str) {
 #[test]
 fn the_master_key_changes_under_a_running_server_and_the_old_one_opens_nothing_afterwards() {
     on_both_processes(|folder| {
-        let secret = create(folder);
+        let secret = folder.client_secret("billing");
         let served = folder.serve(&SERVE);
         let old = read(folder, "master.key").unwrap();
         let begun = rotate(folder, &[]);
@@ -90,7 +77,7 @@ fn the_master_key_changes_under_a_running_server_and_the_old_one_opens_nothing_a
 #[test]
 fn a_change_that_was_interrupted_at_any_step_goes_on_with_the_same_key() {
     on_both_processes(|folder| {
-        let secret = create(folder);
+        let secret = folder.client_secret("billing");
         let starts = || {
             let served = folder.serve(&SERVE);
             assert_eq!(token(&served, &secret).status, 200);
@@ -128,7 +115,7 @@ fn a_change_that_was_interrupted_at_any_step_goes_on_with_the_same_key() {
 #[test]
 fn a_change_can_be_given_up_and_a_key_from_elsewhere_be_handed_over() {
     on_both_processes(|folder| {
-        let secret = create(folder);
+        let secret = folder.client_secret("billing");
         drop(folder.serve(&SERVE));
         let old = read(folder, "master.key").unwrap();
         rotate(folder, &[]);
@@ -159,7 +146,7 @@ fn a_change_can_be_given_up_and_a_key_from_elsewhere_be_handed_over() {
 /// Two nodes on one database, both with its master key.
 fn two_nodes(database: &Database) -> [Folder; 2] {
     let nodes = [(); 2].map(|()| Folder::empty().with("DATABASE_URL", database.url()));
-    create(&nodes[0]);
+    nodes[0].create_client("billing");
     std::fs::create_dir(nodes[1].path().join("keys")).unwrap();
     give(&nodes[0], &nodes[1]);
     nodes

@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::key_crashes::After;
 use crate::support::http::{Request, send};
 use crate::support::jwt::verify_with;
 use crate::support::process::{Folder, Served};
@@ -58,12 +59,6 @@ impl Act {
             Abandon => &["master-key", "rotate", "--abandon"],
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum After {
-    Undone,
-    Done,
 }
 
 /// Whole changes with a crash at each step.

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 
 use crate::support::http::{Request, send};
 use crate::support::process::{Folder, Served};
-use crate::support::server::{JWKS, START, TOKEN};
+use crate::support::server::{START, TOKEN};
 use crate::support::{Database, on_both};
 
 use search::{PrivateKey, Search};
@@ -34,7 +34,7 @@ fn no_private_byte_is_in_the_log_the_environment_the_database_a_backup_or_the_fo
         // The next key is made while it serves.
         let revoked = active(&folder);
         folder.json(&["keys", "revoke", &revoked]);
-        await_without(&served, &revoked);
+        served.await_without(&revoked);
         keys.extend(private_keys(&folder, database));
         let looked_for = Search::new(keys.iter().flat_map(PrivateKey::written));
 
@@ -76,7 +76,7 @@ fn a_private_key_that_was_revoked_is_in_no_memory_of_the_server_seconds_later() 
             "a key that signs is not found, so nothing is proved"
         );
         folder.json(&["keys", "revoke", &kid]);
-        await_without(&served, &kid);
+        served.await_without(&kid);
         assert_forgotten(&served, &looked_for);
     }
 }
@@ -191,28 +191,6 @@ fn active(folder: &Folder) -> String {
     let listed = folder.json(&["keys", "list"]);
     let active = listed.as_array().unwrap().iter().find(|key| key["state"] == "active");
     active.unwrap()["kid"].as_str().unwrap().to_owned()
-}
-
-/// Waits until the server has let go of the key, and has made another.
-fn await_without(served: &Served, kid: &str) {
-    let begun = Instant::now();
-    loop {
-        let set = send(served.address, &Request::get(JWKS)).json();
-        let kids: Vec<&str> = set["keys"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|key| key["kid"].as_str().unwrap())
-            .collect();
-        if kids.len() >= 2 && !kids.contains(&kid) {
-            return;
-        }
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{kid} is still published: {kids:?}"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn client(folder: &Folder) -> String {

@@ -11,7 +11,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use crate::support::http::{Request, Response, send};
 use crate::support::jwt::{part, verify_with};
@@ -86,7 +85,7 @@ fn a_server_that_gets_no_random_numbers_gives_no_token_lives_and_recovers() {
         if injection.end() == 0 {
             return skip("what a running server does");
         }
-        await_keys(&served, &signing);
+        served.await_without(&signing);
         whole(&served, &token(&served, &secret));
         whole(&served, &login(&served, &secret));
     }
@@ -160,28 +159,6 @@ fn assert_unavailable(answer: &Response) {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(answer.json()["error"], "temporarily_unavailable");
     assert!(answer.header("retry-after").is_some());
-}
-
-/// Waits until the revoked key has left the set and another one is next.
-fn await_keys(served: &Served, revoked: &str) {
-    let begun = Instant::now();
-    loop {
-        let set = send(served.address, &Request::get(JWKS)).json();
-        let kids: Vec<&str> = set["keys"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|key| key["kid"].as_str().unwrap())
-            .collect();
-        if kids.len() >= 2 && !kids.contains(&revoked) {
-            return;
-        }
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "the wheel stands still: {kids:?}"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// strace in a running server: every random number that it asks the system for is refused.

@@ -143,15 +143,7 @@ fn users_that_were_refused_often_are_told_the_most_often_refused_first() {
 #[test]
 fn every_report_prints_one_json_document_or_a_table() {
     let folder = Folder::empty();
-    folder.json(&[
-        "client",
-        "create",
-        "Billing",
-        "--id",
-        "billing",
-        "--grant",
-        "client_credentials",
-    ]);
+    folder.create_client("billing");
     for report in ["unused-clients", "secrets", "over-issuance", "failed-logins"] {
         assert_eq!(folder.json(&["report", report]), serde_json::json!([]), "{report}");
         assert!(folder.run(&["report", report]).status.success());

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::http::{Request, send};
+use super::server::JWKS;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
 
 /// A directory in which the program runs, with the settings that every run there shares.
@@ -77,6 +80,17 @@ impl Folder {
             String::from_utf8_lossy(&output.stderr)
         );
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{all:?}: {error}: {output:?}"))
+    }
+
+    /// Registers a client that asks for itself, with the scope `read`, and returns what is printed of it.
+    pub(crate) fn create_client(&self, id: &str) -> Value {
+        let words = format!("client create {id} --id {id} --grant client_credentials --scope read");
+        self.json(&words.split(' ').collect::<Vec<_>>())
+    }
+
+    /// The same, when its secret is all that matters.
+    pub(crate) fn client_secret(&self, id: &str) -> String {
+        self.create_client(id)["client_secret"].as_str().unwrap().to_owned()
     }
 
     /// Runs a command with something on its standard input.
@@ -249,6 +263,23 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// Waits until a key has left the set, and another one is next.
+    pub(crate) fn await_without(&self, kid: &str) {
+        let begun = Instant::now();
+        loop {
+            let set = send(self.address, &Request::get(JWKS)).json();
+            let keys = set["keys"].as_array().unwrap();
+            if keys.len() >= 2 && keys.iter().all(|key| key["kid"] != kid) {
+                return;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{kid} is still published: {set}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Its number.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
