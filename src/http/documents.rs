@@ -1,13 +1,14 @@
 use std::sync::atomic::Ordering;
 
-use super::{State, peer, response};
-use crate::oauth::{Seconds, Thumbprint};
-use crate::server::{Endpoint, Outcome};
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, USER_AGENT,
     X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+
+use super::{State, peer, response};
+use crate::oauth::{Seconds, Thumbprint};
+use crate::server::{Endpoint, Outcome};
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5): prepared bytes, whatever the query and the `Accept` header say. It answers while
 /// the database is down.

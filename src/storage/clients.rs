@@ -164,9 +164,7 @@ impl Store {
             Ok(effect.changing(ChangeKind::Client, id, at))
         })
     }
-}
 
-impl Store {
     /// The client whose access tokens live longest, of those with a life of their own.
     pub fn longest_lived_client(&self) -> Result<Option<(String, Seconds)>, Error> {
         self.read(|conn| {
