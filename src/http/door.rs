@@ -85,11 +85,7 @@ async fn decided<T: Send + 'static>(
             "X-Forwarded-For is not a list of addresses",
         ))
     })?;
-    let token_request = TokenRequest {
-        parameters,
-        credentials: ClientCredentials::new(authorization?),
-        address,
-    };
+    let token_request = TokenRequest::new(parameters, ClientCredentials::new(authorization?), address);
     let named = token_request
         .parameters
         .get(Parameter::ClientId)

@@ -1,5 +1,5 @@
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::client_auth::{self, ClientCredentials};
 use super::families;
@@ -19,6 +19,20 @@ pub struct TokenRequest {
     pub credentials: ClientCredentials,
     /// Where the request comes from, as far as that is known.
     pub address: Option<IpAddr>,
+    /// Who was authenticated when the request was first looked at; it may be looked at again with a longer reach.
+    authenticated: OnceLock<Arc<RegisteredClient>>,
+}
+
+impl TokenRequest {
+    /// A request that nobody has looked at.
+    pub fn new(parameters: Parameters, credentials: ClientCredentials, address: Option<IpAddr>) -> Self {
+        TokenRequest {
+            parameters,
+            credentials,
+            address,
+            authenticated: OnceLock::new(),
+        }
+    }
 }
 
 impl Server {
@@ -62,9 +76,12 @@ impl Server {
         cx: &Context<'_>,
     ) -> Result<Arc<RegisteredClient>, TokenError> {
         self.latest.at(cx.now);
+        if let Some(client) = self.still_authenticated(request, cx) {
+            return Ok(client);
+        }
         let hasher = self.vault.hasher();
         let uses = &self.secret_uses;
-        client_auth::authenticate(
+        let client = client_auth::authenticate(
             &request.credentials,
             &request.parameters,
             &self.directory,
@@ -72,7 +89,16 @@ impl Server {
             uses,
             cx,
         )
-        .map_err(|error| self.slowed_down(error, request, cx))
+        .map_err(|error| self.slowed_down(error, request, cx))?;
+        let _ = request.authenticated.set(Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// The client that was authenticated before the request hopped to a thread that may wait, if nothing changed about it.
+    fn still_authenticated(&self, request: &TokenRequest, cx: &Context<'_>) -> Option<Arc<RegisteredClient>> {
+        let before = request.authenticated.get()?;
+        let now = self.directory.client(&before.client.client_id, cx).ok()??;
+        Arc::ptr_eq(before, &now).then_some(now)
     }
 
     /// Who fails to authenticate again and again is told to wait; nobody else is.
