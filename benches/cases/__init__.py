@@ -1,6 +1,7 @@
 """What is measured: one case for each kind of work."""
 
 from cases.documents import Documents
+from cases.flood import Flood
 from cases.growth import Growth
 from cases.introspection import Introspection
 from cases.logins import Logins
@@ -11,6 +12,7 @@ from cases.tokens import Tokens
 CASES = {
     "tokens": [Tokens],
     "jwks": [Documents],
+    "flood": [Flood],
     "refresh": [RefreshOnPostgres, RefreshOnSqlite],
     "introspection": [Introspection],
     "logins": [Logins],

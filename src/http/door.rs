@@ -11,6 +11,7 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use super::blocking::NotDone;
+use super::line::{Full, Line};
 use super::response::{Refusal, oauth};
 use super::{State, form, peer};
 use crate::failpoint::failpoint;
@@ -29,7 +30,7 @@ pub(super) async fn answer<T: Serialize + Send + 'static>(
     rule: Rule<T>,
 ) -> HttpResponse {
     let mut grant_type = None;
-    let (outcome, response) = match decided(&state, &request, payload, rule, &mut grant_type).await {
+    let (outcome, response) = match decided(&state, &request, payload, endpoint, rule, &mut grant_type).await {
         Ok(answer) => match serde_json::to_vec(&answer) {
             Ok(body) => (Outcome::Ok, oauth(StatusCode::OK).body(body)),
             Err(_) => (
@@ -65,6 +66,7 @@ async fn decided<T: Send + 'static>(
     state: &web::Data<State>,
     request: &HttpRequest,
     payload: web::Payload,
+    endpoint: Endpoint,
     rule: Rule<T>,
     grant_type: &mut Option<String>,
 ) -> Result<T, Refusal> {
@@ -90,19 +92,38 @@ async fn decided<T: Send + 'static>(
         .parameters
         .get(Parameter::ClientId)
         .and_then(|id| ClientId::parse(id).ok());
-    door(state, token_request, rule)
+    let line = match endpoint {
+        Endpoint::Token => Some(Line::of(request)?),
+        _ => None,
+    };
+    door(state, line, token_request, rule)
         .await
         .inspect_err(|refusal| refused(named.as_ref(), address, refusal))
 }
 
-/// The door chooses the thread. What memory can answer is answered here: one signature and no I/O. Everything else hops to a
-/// thread that may wait.
-async fn door<T: Send + 'static>(state: &web::Data<State>, request: TokenRequest, rule: Rule<T>) -> Result<T, Refusal> {
-    match decide(state, &request, rule, Reach::Memory) {
+/// The door chooses the thread. What memory can answer is answered here: no I/O, and one signature at the most, for which the
+/// request stands in line. Everything else hops to a thread that may wait.
+async fn door<T: Send + 'static>(
+    state: &web::Data<State>,
+    line: Option<&Line>,
+    request: TokenRequest,
+    rule: Rule<T>,
+) -> Result<T, Refusal> {
+    let turn = match line {
+        Some(line) => Some(line.turn().await.map_err(|Full| overloaded())?),
+        None => None,
+    };
+    let decided = decide(state, &request, rule, Reach::Memory);
+    drop(turn);
+    match decided {
         Ok(answer) => Ok(answer),
         Err(Decided::Refused(refusal)) => Err(refusal),
         Err(Decided::Needs(reach)) => hop(state, Arc::new(request), rule, reach).await,
     }
+}
+
+fn overloaded() -> Refusal {
+    Refusal::failed(ErrorCode::TemporarilyUnavailable)
 }
 
 /// Each kind of waiting has a pool of its own, so that logins hold up nobody who only needs the database.
@@ -124,7 +145,7 @@ async fn hop<T: Send + 'static>(
             Ok(Err(Decided::Refused(refusal))) => return Err(refusal),
             Ok(Err(Decided::Needs(farther))) if farther > reach => reach = farther,
             Ok(Err(Decided::Needs(_))) | Err(NotDone::Panicked) => return Err(Refusal::failed(ErrorCode::ServerError)),
-            Err(NotDone::Overloaded) => return Err(Refusal::failed(ErrorCode::TemporarilyUnavailable)),
+            Err(NotDone::Overloaded) => return Err(overloaded()),
         }
     }
 }

@@ -10,6 +10,7 @@ mod door;
 mod form;
 mod guard;
 mod health;
+mod line;
 mod peer;
 mod response;
 mod routes;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 use tokio::net::TcpSocket;
 
 pub use self::blocking::{Blocking, BlockingSettings};
+use self::line::Line;
 pub use self::routes::ENDPOINTS;
 use self::sampled::Sampled;
 use crate::server::{Edge, Server};
@@ -104,6 +106,8 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            // Made here, so that each worker has its own.
+            .app_data(web::Data::new(Line::new()))
             .wrap_fn(guard::guard)
             .configure(|app| routes::public(app, &prefix))
             .default_service(web::to(response::not_found))

@@ -22,6 +22,8 @@ mod documents;
 #[cfg(test)]
 mod fetchers;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod floors;
 #[cfg(test)]
 mod interop;

@@ -156,6 +156,24 @@ impl Connection {
         self.stream.write_all(bytes)
     }
 
+    /// Sends a request without reading the answer.
+    pub(crate) fn send_unanswered(&mut self, request: &Request) {
+        self.stream.write_all(&request.bytes(self.address)).unwrap();
+    }
+
+    /// The answer to a request that was sent before.
+    pub(crate) fn read_answer(&mut self) -> Response {
+        self.read(false).unwrap()
+    }
+
+    /// Whether there is something to be read.
+    pub(crate) fn has_answer(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0; 1]);
+        self.stream.set_nonblocking(false).unwrap();
+        peeked.is_ok()
+    }
+
     /// Whether the server closes the connection without saying anything more.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && matches!(self.stream.read(&mut [0; 1]), Ok(0) | Err(_))

@@ -1,0 +1,149 @@
+use std::cell::Cell;
+use std::time::Duration;
+
+use actix_web::{HttpRequest, web};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use super::response::Refusal;
+use crate::oauth::ErrorCode;
+
+/// The line of those who want a signature of one worker. Every few signatures the worker looks after whatever else came, so that a
+/// key set or a health check does not wait for everybody who wants a token.
+///
+/// The line is bounded: who comes when it is full is told so.
+#[derive(Debug)]
+pub(super) struct Line {
+    turns: Semaphore,
+    waiting: Cell<usize>,
+    /// Turns since the worker looked at its connections.
+    since: Cell<u32>,
+}
+
+/// The line is full: worth trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl Line {
+    /// An empty line, for one worker.
+    pub(super) fn new() -> Self {
+        Line {
+            turns: Semaphore::new(1),
+            waiting: Cell::new(0),
+            since: Cell::new(0),
+        }
+    }
+
+    /// The line of the worker that has the request; every worker has one.
+    pub(super) fn of(request: &HttpRequest) -> Result<&Self, Refusal> {
+        let line = request.app_data::<web::Data<Line>>();
+        line.map(|line| &***line).ok_or(Refusal::failed(ErrorCode::ServerError))
+    }
+
+    /// Waits until it is this request's turn, which lasts until the answer is dropped.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Full> {
+        let Some(_place) = Place::take(&self.waiting) else {
+            sleep(REFUSED_AFTER).await;
+            return Err(Full);
+        };
+        let turn = self.turns.acquire().await.map_err(|_closed| Full)?;
+        if self.since.get() >= TURNS_AT_ONCE {
+            yield_now().await;
+            self.since.set(0);
+        }
+        self.since.set(self.since.get() + 1);
+        Ok(turn)
+    }
+}
+
+/// Most requests in the line of one worker. With RSA 2048 the last of them waits an eighth of a second.
+const MOST_WAITING: usize = 512;
+/// Signatures after which the worker looks at its connections.
+const TURNS_AT_ONCE: u32 = 4;
+/// Refused at once, a client that tries again at once would keep the worker from signing.
+const REFUSED_AFTER: Duration = Duration::from_millis(20);
+
+/// A place in the line; given back however the wait ends.
+struct Place<'a>(&'a Cell<usize>);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a Cell<usize>) -> Option<Self> {
+        let before = waiting.get();
+        (before < MOST_WAITING).then(|| {
+            waiting.set(before + 1);
+            Place(waiting)
+        })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::rc::Rc;
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+
+    fn run<F: Future>(test: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(LocalSet::new().run_until(test))
+    }
+
+    //
+    #[test]
+    fn a_full_line_refuses_and_a_place_given_back_is_taken() {
+        run(async {
+            let line = Line::new();
+            let turn = line.turn().await.unwrap();
+            let mut nobody = Context::from_waker(Waker::noop());
+            let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(line.turn())).collect();
+            for request in &mut waiting {
+                assert!(matches!(request.as_mut().poll(&mut nobody), Poll::Pending));
+            }
+            assert_eq!(line.turn().await.unwrap_err(), Full);
+            // Somebody hangs up.
+            waiting.pop();
+            let mut next = Box::pin(line.turn());
+            assert!(matches!(next.as_mut().poll(&mut nobody), Poll::Pending));
+            drop(turn);
+            drop(waiting);
+            assert!(next.await.is_ok());
+            assert_eq!(line.waiting.get(), 0);
+        });
+    }
+
+    //
+    #[test]
+    fn others_are_served_after_a_few_turns_and_not_after_all() {
+        run(async {
+            let (line, signed, seen) = (Rc::new(Line::new()), Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+            let turns: Vec<_> = (0..100)
+                .map(|_| {
+                    let (line, signed) = (Rc::clone(&line), Rc::clone(&signed));
+                    spawn_local(async move {
+                        let _turn = line.turn().await.unwrap();
+                        signed.set(signed.get() + 1);
+                    })
+                })
+                .collect();
+            let other = (Rc::clone(&signed), Rc::clone(&seen));
+            spawn_local(async move { other.1.set(Some(other.0.get())) });
+            for turn in turns {
+                turn.await.unwrap();
+            }
+            assert_eq!((signed.get(), seen.get()), (100, Some(TURNS_AT_ONCE)));
+        });
+    }
+}
