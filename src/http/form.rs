@@ -1,76 +1,24 @@
-use std::time::Duration;
-
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use actix_web::web::Payload;
-use futures_util::StreamExt;
-use tokio::time::timeout;
-use zeroize::Zeroizing;
 
+use super::body;
 use super::response::Refusal;
 use crate::oauth::{ErrorCode, OAuthError, Parameters};
 
 /// Longest body of a token request in bytes.
-const MAX_BODY: usize = 16 * 1024;
-/// Time in which the whole body must have arrived; headers have a time of their own.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+const LONGEST: usize = 16 * 1024;
 
 /// Reads the parameters of a form request: the raw bytes, bounded in length and time, decoded by our own strict parser.
 pub(super) async fn parameters(request: &HttpRequest, payload: Payload) -> Result<Parameters, Refusal> {
-    let headers = request.headers();
-    if headers.contains_key(CONTENT_ENCODING) {
-        return Err(Refusal::encoded());
-    }
-    if declared_length(headers).is_some_and(|length| length > MAX_BODY) {
-        return Err(Refusal::too_large());
-    }
     // The body is read before the content type is judged, so that the connection can go on after a refusal.
-    let body = match timeout(BODY_DEADLINE, read(payload, declared_length(headers))).await {
-        Ok(body) => body?,
-        Err(_) => return Err(Refusal::too_slow()),
-    };
-    if !is_form(headers) {
+    let body = body::read(request, payload, LONGEST).await.map_err(Refusal::unread)?;
+    // RFC 6749 appendix B.
+    if !body::is(request.headers(), "application/x-www-form-urlencoded") {
         let description = "send the parameters as application/x-www-form-urlencoded in UTF-8";
         return Err(Refusal::of(OAuthError::invalid_request(description)));
     }
     no_credentials_in(request.query_string())?;
     Parameters::parse(&body).map_err(Refusal::of)
-}
-
-fn declared_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-async fn read(mut payload: Payload, declared: Option<usize>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let mut body = Zeroizing::new(Vec::with_capacity(declared.unwrap_or(512).min(MAX_BODY)));
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_broken_off| Refusal::broken_off())?;
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(Refusal::too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// One `Content-Type`, of the form type in any case (RFC 9110 §8.3.1), with no other charset than UTF-8 (RFC 6749 appendix B).
-fn is_form(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(CONTENT_TYPE);
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
-    };
-    let Ok(value) = value.to_str() else { return false };
-    let mut parts = value.split(';').map(str::trim);
-    let is_form = parts
-        .next()
-        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-    is_form
-        && parts
-            .filter_map(|parameter| parameter.split_once('='))
-            .all(|(name, value)| {
-                !name.trim().eq_ignore_ascii_case("charset")
-                    || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-            })
 }
 
 /// RFC 6749 §2.3.1: credentials must not be in the request URI, where logs and histories keep them.
@@ -91,7 +39,7 @@ fn no_credentials_in(query: &str) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
     use super::*;
 
@@ -100,7 +48,7 @@ mod tests {
         for value in values {
             headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
         }
-        is_form(&headers)
+        body::is(&headers, "application/x-www-form-urlencoded")
     }
 
     // T-01 to T-04

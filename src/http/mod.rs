@@ -4,7 +4,9 @@
 //! One list of routes (`routes`), one place that maps errors to responses (`response`).
 
 mod authorize;
+mod bearer;
 mod blocking;
+mod body;
 mod documents;
 mod door;
 mod form;

@@ -5,6 +5,7 @@ use actix_web::http::header::{
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use serde::Serialize;
 
+use super::body::Unread;
 use crate::oauth::{ErrorCode, OAuthError, Seconds};
 use crate::server::Outcome;
 
@@ -47,30 +48,14 @@ impl Refusal {
         })
     }
 
-    /// The body is longer than is read (RFC 9110 §15.5.14).
-    pub(super) fn too_large() -> Self {
-        Refusal::unread(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large")
-    }
-
-    /// The body did not arrive in time (RFC 9110 §15.5.9).
-    pub(super) fn too_slow() -> Self {
-        Refusal::unread(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time")
-    }
-
-    /// The body broke off.
-    pub(super) fn broken_off() -> Self {
-        Refusal::unread(StatusCode::BAD_REQUEST, "the request body could not be read")
-    }
-
-    /// The body is compressed (RFC 9110 §15.5.16).
-    pub(super) fn encoded() -> Self {
-        let refusal = Refusal::unread(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send the request body without Content-Encoding",
-        );
+    /// The body was not read.
+    pub(super) fn unread(unread: Unread) -> Self {
+        let (status, description) = unread.as_answer();
         Refusal {
-            extra: Some(Extra::AcceptEncoding("identity")),
-            ..refusal
+            status,
+            error: OAuthError::invalid_request(description),
+            close: true,
+            extra: (unread == Unread::Encoded).then_some(Extra::AcceptEncoding("identity")),
         }
     }
 
@@ -97,15 +82,6 @@ impl Refusal {
             error,
             close: false,
             extra: Some(Extra::Allow(allowed)),
-        }
-    }
-
-    fn unread(status: StatusCode, description: &'static str) -> Self {
-        Refusal {
-            status,
-            error: OAuthError::invalid_request(description),
-            close: true,
-            extra: None,
         }
     }
 
