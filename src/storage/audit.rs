@@ -28,8 +28,12 @@ pub struct AuditEvent {
 pub struct AuditFilter {
     /// Only those about this client, which may be deleted since.
     pub client_id: Option<ClientId>,
+    /// Only those of this name, such as `client.created`.
+    pub event: Option<String>,
     /// Only those of this instant and later ones.
     pub since: Option<NumericDate>,
+    /// Only those older than the event of this instant with this id.
+    pub before: Option<(NumericDate, i64)>,
     /// At most so many.
     pub limit: u32,
 }
@@ -39,7 +43,9 @@ impl Default for AuditFilter {
     fn default() -> Self {
         AuditFilter {
             client_id: None,
+            event: None,
             since: None,
+            before: None,
             limit: 100,
         }
     }
@@ -54,11 +60,26 @@ impl Store {
 
     /// The audit events that pass the filter, newest first.
     pub fn audit_events(&self, filter: &AuditFilter) -> Result<Vec<AuditEvent>, Error> {
+        let page = self.audit_page(filter)?;
+        Ok(page.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// The same with their ids.
+    pub fn audit_page(&self, filter: &AuditFilter) -> Result<Vec<(i64, AuditEvent)>, Error> {
         self.read(|conn| {
-            let rows: Vec<Row> = on!(conn, c => {
-                let mut query = audit_events::table.select(Row::as_select()).into_boxed();
+            let rows: Vec<(i64, Row)> = on!(conn, c => {
+                let mut query = audit_events::table
+                    .select((audit_events::id, Row::as_select()))
+                    .into_boxed();
                 if let Some(client_id) = &filter.client_id {
                     query = query.filter(audit_events::client_id.eq(client_id.as_str()));
+                }
+                if let Some(event) = &filter.event {
+                    query = query.filter(audit_events::event.eq(event));
+                }
+                if let Some((at, id)) = filter.before {
+                    let (at, of_the_same_second) = (at.epoch(), audit_events::at.eq(at.epoch()).and(audit_events::id.lt(id)));
+                    query = query.filter(audit_events::at.lt(at).or(of_the_same_second));
                 }
                 if let Some(since) = filter.since {
                     query = query.filter(audit_events::at.ge(since.epoch()));
@@ -68,7 +89,7 @@ impl Store {
                     .limit(i64::from(filter.limit))
                     .load(c)
             })?;
-            rows.into_iter().map(Row::into_event).collect()
+            rows.into_iter().map(|(id, row)| Ok((id, row.into_event()?))).collect()
         })
     }
 }

@@ -11,6 +11,16 @@ use super::error::Fault;
 use super::schema::clients;
 use crate::oauth::{Audiences, Client, ClientId, ClientMetadata, NumericDate, Owner, Scope, Seconds};
 
+/// The client as it is.
+pub(super) fn find(conn: &mut Conn, id: &str) -> Result<Option<Client>, Fault> {
+    let found: Option<ClientRow> = on!(conn, c => clients::table
+        .filter(clients::client_id.eq(id))
+        .select(ClientRow::as_select())
+        .get_result(c)
+        .optional())?;
+    found.map(ClientRow::into_client).transpose()
+}
+
 /// The row number of a client.
 pub(super) fn row_of(conn: &mut Conn, id: &str) -> Result<Option<i64>, Fault> {
     Ok(on!(conn, c => clients::table

@@ -33,6 +33,38 @@ pub enum ClientCreation {
     Exists,
 }
 
+/// What became of [`Store::update_client`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
+pub enum ClientUpdate {
+    /// The client is as it was to be.
+    Updated(Client),
+    /// Somebody has changed it, or deleted it, since it was read. Nothing is stored.
+    Changed,
+}
+
+/// Which clients are asked for.
+#[derive(Debug, Clone)]
+pub struct ClientFilter {
+    /// Only those that are enabled, or that are not.
+    pub enabled: Option<bool>,
+    /// Only those whose identifier comes after this one.
+    pub after: Option<ClientId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Default for ClientFilter {
+    /// The first five hundred.
+    fn default() -> Self {
+        ClientFilter {
+            enabled: None,
+            after: None,
+            limit: 500,
+        }
+    }
+}
+
 impl Store {
     /// The client and its secrets, oldest first, live or not.
     pub fn client(&self, id: &ClientId) -> Result<Option<(Client, Vec<ClientSecretRecord>)>, Error> {
@@ -56,15 +88,19 @@ impl Store {
         })
     }
 
-    /// At most `limit` clients in the order of their identifiers, those after `after`.
-    pub fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<Client>, Error> {
+    /// The clients that pass the filter, in the order of their identifiers.
+    pub fn clients(&self, filter: &ClientFilter) -> Result<Vec<Client>, Error> {
         self.read(|conn| {
-            let rows: Vec<ClientRow> = on!(conn, c => clients::table
-                .filter(clients::client_id.gt(after.map_or("", ClientId::as_str)))
-                .order(clients::client_id)
-                .limit(i64::from(limit))
-                .select(ClientRow::as_select())
-                .load(c))?;
+            let rows: Vec<ClientRow> = on!(conn, c => {
+                let mut query = clients::table
+                    .filter(clients::client_id.gt(filter.after.as_ref().map_or("", ClientId::as_str)))
+                    .select(ClientRow::as_select())
+                    .into_boxed();
+                if let Some(enabled) = filter.enabled {
+                    query = query.filter(clients::enabled.eq(enabled));
+                }
+                query.order(clients::client_id).limit(i64::from(filter.limit)).load(c)
+            })?;
             rows.into_iter().map(ClientRow::into_client).collect()
         })
     }
@@ -92,21 +128,24 @@ impl Store {
         })
     }
 
-    /// Replaces what is registered for a client, as of the event's instant; `None` when there is no such client.
+    /// Replaces what is registered for a client, as of the event's instant, if the client is still as it was read.
     pub fn update_client(
         &self,
-        id: &ClientId,
+        before: &Client,
         metadata: &ClientMetadata,
         event: &AuditEvent,
-    ) -> Result<Option<Client>, Error> {
-        let (id, metadata, event) = (id.as_str().to_owned(), metadata.clone(), event.clone());
+    ) -> Result<ClientUpdate, Error> {
+        let (before, metadata, event) = (before.clone(), metadata.clone(), event.clone());
         self.administer(move |conn| {
-            let at = event.at.epoch();
-            let Some(client) = client_rows::update(conn, &id, &metadata, at)? else {
-                return Ok(Effect::none(None));
+            let (id, at) = (before.client_id.as_str(), event.at.epoch());
+            if client_rows::find(conn, id)?.as_ref() != Some(&before) {
+                return Ok(Effect::none(ClientUpdate::Changed));
+            }
+            let Some(client) = client_rows::update(conn, id, &metadata, at)? else {
+                return Ok(Effect::none(ClientUpdate::Changed));
             };
             let raised = keys::raise_to(conn, metadata.access_ttl)?;
-            Ok(Effect::of(Some(client), event)
+            Ok(Effect::of(ClientUpdate::Updated(client), event)
                 .changing(ChangeKind::Client, id, at)
                 .changing_keys(raised, at))
         })

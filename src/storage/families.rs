@@ -140,6 +140,8 @@ pub struct FamilyFilter {
     pub client_id: Option<ClientId>,
     /// Only those of this user.
     pub user_id: Option<UserId>,
+    /// Only those that come after the family of this instant with this identifier.
+    pub after: Option<(NumericDate, FamilyId)>,
     /// At most so many.
     pub limit: u32,
 }
@@ -150,6 +152,7 @@ impl Default for FamilyFilter {
         FamilyFilter {
             client_id: None,
             user_id: None,
+            after: None,
             limit: 100,
         }
     }
@@ -252,6 +255,10 @@ impl Store {
                 }
                 if let Some(user_id) = &filter.user_id {
                     query = query.filter(users::user_id.eq(user_id.as_str()));
+                }
+                if let Some((at, id)) = &filter.after {
+                    let of_the_same_second = token_families::created_at.eq(at.epoch()).and(token_families::id.gt(id.as_str()));
+                    query = query.filter(token_families::created_at.lt(at.epoch()).or(of_the_same_second));
                 }
                 query
                     .order((token_families::created_at.desc(), token_families::id))

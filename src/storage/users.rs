@@ -58,6 +58,28 @@ pub enum UserImport {
     Exists(Vec<String>),
 }
 
+/// Which users are asked for.
+#[derive(Debug, Clone)]
+pub struct UserFilter {
+    /// Only those who may sign in, or who may not.
+    pub enabled: Option<bool>,
+    /// Only those whose canonical name comes after this one's.
+    pub after: Option<Username>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Default for UserFilter {
+    /// The first five hundred.
+    fn default() -> Self {
+        UserFilter {
+            enabled: None,
+            after: None,
+            limit: 500,
+        }
+    }
+}
+
 impl Store {
     /// The user of that name, whatever its case or width, with the hash of their password.
     pub fn user_by_name(&self, name: &Username) -> Result<Option<(User, String)>, Error> {
@@ -104,15 +126,19 @@ impl Store {
         })
     }
 
-    /// At most `limit` users in the order of their canonical names, those after `after`.
-    pub fn users(&self, after: Option<&Username>, limit: u32) -> Result<Vec<User>, Error> {
+    /// The users that pass the filter, in the order of their canonical names.
+    pub fn users(&self, filter: &UserFilter) -> Result<Vec<User>, Error> {
         self.read(|conn| {
-            let rows: Vec<UserRow> = on!(conn, c => users::table
-                .filter(users::canonical.gt(after.map_or("", Username::canonical)))
-                .order(users::canonical)
-                .limit(i64::from(limit))
-                .select(UserRow::as_select())
-                .load(c))?;
+            let rows: Vec<UserRow> = on!(conn, c => {
+                let mut query = users::table
+                    .filter(users::canonical.gt(filter.after.as_ref().map_or("", Username::canonical)))
+                    .select(UserRow::as_select())
+                    .into_boxed();
+                if let Some(enabled) = filter.enabled {
+                    query = query.filter(users::enabled.eq(enabled));
+                }
+                query.order(users::canonical).limit(i64::from(filter.limit)).load(c)
+            })?;
             rows.into_iter().map(UserRow::into_user).collect()
         })
     }

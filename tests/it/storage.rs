@@ -5,7 +5,7 @@ use keywheel::oauth::{
     NumericDate, Scope, Seconds, SecretHasher, Thumbprint, TokenType,
 };
 use keywheel::storage::{
-    AuditEvent, AuditFilter, Change, ChangeKind, ClientCreation, Error, NewClient, Store, StoredKey,
+    AuditEvent, AuditFilter, Change, ChangeKind, ClientCreation, ClientFilter, Error, NewClient, Store, StoredKey,
 };
 use serde_json::json;
 
@@ -120,9 +120,9 @@ fn every_administrative_change_is_announced_and_audited_and_a_change_of_nothing_
     on_both(|database| {
         let store = database.store();
         assert_eq!(store.latest_change().unwrap(), 0);
-        create(&store, "billing");
+        let billing = create(&store, "billing");
         store
-            .update_client(&id("billing"), &metadata(), &event("client.updated"))
+            .update_client(&billing, &metadata(), &event("client.updated"))
             .unwrap();
         store
             .set_client_enabled(&id("billing"), false, &event("client.disabled"))
@@ -149,7 +149,7 @@ fn every_administrative_change_is_announced_and_audited_and_a_change_of_nothing_
         assert_eq!(store.latest_change().unwrap(), changes[8].id);
         assert_eq!(store.changes_after(changes[1].id, 2).unwrap(), changes[2..4]);
 
-        store.update_client(&id("billing"), &metadata(), &event("x")).unwrap();
+        store.update_client(&billing, &metadata(), &event("x")).unwrap();
         store.revoke_client_secret(&id("billing"), "s1", &event("x")).unwrap();
         store.delete_client(&id("billing"), &event("x")).unwrap();
         store.set_activation(&kid(1), at(200), at(201), &event("x")).unwrap();
@@ -198,6 +198,7 @@ fn audit_events_are_read_as_they_were_recorded_newest_first() {
                 client_id: client_id.map(id),
                 since: since.map(at),
                 limit,
+                ..AuditFilter::default()
             };
             let events = store.audit_events(&filter).unwrap();
             events
@@ -239,7 +240,10 @@ fn a_row_that_cannot_be_is_named_and_never_taken_for_an_absent_one() {
                 matches!(error, Error::Corrupt { table: t, .. } if t == table),
                 "{damage}: {error}"
             );
-            assert!(matches!(store.clients(None, 9), Err(Error::Corrupt { .. })), "{damage}");
+            assert!(
+                matches!(store.clients(&ClientFilter::default()), Err(Error::Corrupt { .. })),
+                "{damage}"
+            );
         }
         database.execute(&format!("UPDATE signing_keys SET kid = '{}'", "!".repeat(43)));
         assert!(matches!(

@@ -249,7 +249,8 @@ fn a_grant_that_the_client_is_not_registered_for_is_unauthorized() {
             ..metadata()
         };
         let event = crate::support::audit_event("test");
-        server.store.update_client(&id, &none, &event).unwrap();
+        let (before, _) = server.store.client(&id).unwrap().unwrap();
+        server.store.update_client(&before, &none, &event).unwrap();
         assert_refused(&server.token(&client, &[]), 400, "unauthorized_client");
     });
 }

@@ -18,6 +18,7 @@ pub(super) fn run(process: &Process, command: AuditCommand, format: Output) -> a
                 client_id: client.map(|client| client.0),
                 since: since.map(|span| process.edge.now() - span),
                 limit,
+                ..AuditFilter::default()
             };
             list(process.migrated_store()?.audit_events(&filter)?, format)
         }

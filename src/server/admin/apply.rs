@@ -245,7 +245,7 @@ impl ClientAdmin<'_> {
             Some(_) if changes.is_empty() && secrets.is_empty() => Act::Keep,
             Some(_) => Act::Update,
         };
-        let event = |name, detail| self.event(name, client_id, cx.now, detail);
+        let event = |name, detail| self.actor.event_of(name, client_id, cx.now, detail);
         let mut events = Vec::new();
         let after = whole(metadata, enabled, Some(owner));
         match before {
@@ -288,7 +288,9 @@ impl ClientAdmin<'_> {
         let client = &seen.client;
         let client_id = client.client_id.clone();
         let before = whole(&client.metadata, client.enabled, client.owner.as_ref());
-        let event = self.event("client.deleted", &client_id, now, told(owner, before, Value::Null));
+        let event = self
+            .actor
+            .event_of("client.deleted", &client_id, now, told(owner, before, Value::Null));
         let plan = ClientPlan {
             client_id: client_id.clone(),
             act: Act::Delete,

@@ -98,6 +98,17 @@ impl fmt::Display for Member {
     }
 }
 
+/// What members were, of those that are different after a change.
+pub(super) fn differences(before: &ClientMetadata, after: &ClientMetadata) -> Value {
+    let changed = Member::ALL
+        .into_iter()
+        .filter(|member| member.of(before) != member.of(after));
+    changed
+        .map(|member| (member.as_str().to_owned(), member.of(before)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
 /// Longest life of an access token: beyond a day a key would stay published for too long after it turned.
 const LONGEST_ACCESS_TTL: Seconds = Seconds::days(1);
 /// Shortest life of an access token.

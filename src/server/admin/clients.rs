@@ -2,20 +2,21 @@ use rand::CryptoRng;
 use serde_json::json;
 use thiserror::Error;
 
+use super::Actor;
 use super::client_rules::{self, BrokenRule};
 use crate::oauth::{
     Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecret, ClientSecretRecord,
     GrantType, NumericDate, Scope, Seconds, SecretHasher, TokenType, base64url,
 };
 use crate::server::{Context, Vault};
-use crate::storage::{self, AuditEvent, ClientCreation, NewClient, SecretAddition, Store};
+use crate::storage::{self, ClientCreation, ClientFilter, ClientUpdate, NewClient, SecretAddition, Store};
 
 /// Registers clients, changes them, and makes and revokes their secrets. Every act leaves an audit event in its transaction.
 #[derive(Debug)]
 pub struct ClientAdmin<'a> {
     pub(super) store: &'a Store,
     /// Who acts, for the audit trail.
-    actor: &'a str,
+    pub(super) actor: Actor,
 }
 
 /// A client to be registered.
@@ -88,6 +89,9 @@ pub enum ClientError {
     /// A secret would end before it begins.
     #[error("the secret would begin at {0} and end at {1}: let it end later than it begins")]
     NeverAccepted(NumericDate, NumericDate),
+    /// Somebody else changed it.
+    #[error("client \"{0}\" was changed meanwhile: look at it and try again")]
+    Changed(ClientId),
     /// Too many secrets.
     #[error("client \"{0}\" has as many secrets as a client may have: revoke one first")]
     TooManySecrets(ClientId),
@@ -101,8 +105,11 @@ pub enum ClientError {
 
 impl<'a> ClientAdmin<'a> {
     /// Acts in the name of `actor`.
-    pub fn new(store: &'a Store, actor: &'a str) -> Self {
-        ClientAdmin { store, actor }
+    pub fn new(store: &'a Store, actor: impl Into<Actor>) -> Self {
+        ClientAdmin {
+            store,
+            actor: actor.into(),
+        }
     }
 
     /// Registers a client and makes its first secret.
@@ -115,7 +122,9 @@ impl<'a> ClientAdmin<'a> {
         client_rules::check(&request.metadata)?;
         let client_id = request.client_id.unwrap_or_else(|| ClientId::generate(cx.rng));
         let secret = new_secret(vault.hasher(), (None, None), cx.now, cx.rng);
-        let event = self.event("client.created", &client_id, cx.now, facts(&request.metadata));
+        let event = self
+            .actor
+            .event_of("client.created", &client_id, cx.now, facts(&request.metadata));
         let new = NewClient {
             client_id,
             metadata: request.metadata,
@@ -131,10 +140,12 @@ impl<'a> ClientAdmin<'a> {
     pub fn list(&self) -> Result<Vec<Client>, ClientError> {
         let mut clients: Vec<Client> = Vec::new();
         loop {
-            let page = self
-                .store
-                .clients(clients.last().map(|client| &client.client_id), PAGE)?;
-            let is_last = page.len() < PAGE as usize;
+            let filter = ClientFilter {
+                after: clients.last().map(|client| client.client_id.clone()),
+                ..ClientFilter::default()
+            };
+            let page = self.store.clients(&filter)?;
+            let is_last = page.len() < filter.limit as usize;
             clients.extend(page);
             if is_last {
                 return Ok(clients);
@@ -151,8 +162,19 @@ impl<'a> ClientAdmin<'a> {
 
     /// Changes what `change` names. The rules apply to the result, not to the change.
     pub fn update(&self, client_id: &ClientId, change: ClientChange, now: NumericDate) -> Result<Client, ClientError> {
-        let (client, _) = self.show(client_id)?;
-        let old = client.metadata;
+        // Somebody who changes the client in between does so a few times at the most.
+        for _ in 0..MOST_ATTEMPTS {
+            match self.update_as_seen(&self.show(client_id)?.0, change.clone(), now) {
+                Err(ClientError::Changed(_)) => {}
+                done => return done,
+            }
+        }
+        Err(ClientError::Changed(client_id.clone()))
+    }
+
+    /// The same for a client that was looked at before: [`ClientError::Changed`] if it is not as it was then.
+    pub fn update_as_seen(&self, seen: &Client, change: ClientChange, now: NumericDate) -> Result<Client, ClientError> {
+        let old = seen.metadata.clone();
         let metadata = ClientMetadata {
             name: change.name.unwrap_or(old.name),
             grant_types: change.grant_types.unwrap_or(old.grant_types),
@@ -168,14 +190,18 @@ impl<'a> ClientAdmin<'a> {
             introspect: change.introspect.unwrap_or(old.introspect),
         };
         client_rules::check(&metadata)?;
-        let event = self.event("client.updated", client_id, now, facts(&metadata));
-        let updated = self.store.update_client(client_id, &metadata, &event)?;
-        updated.ok_or_else(|| ClientError::Unknown(client_id.clone()))
+        let mut detail = facts(&metadata);
+        detail["before"] = client_rules::differences(&seen.metadata, &metadata);
+        let event = self.actor.event_of("client.updated", &seen.client_id, now, detail);
+        match self.store.update_client(seen, &metadata, &event)? {
+            ClientUpdate::Updated(client) => Ok(client),
+            ClientUpdate::Changed => Err(ClientError::Changed(seen.client_id.clone())),
+        }
     }
 
     /// Enables or disables a client.
     pub fn set_enabled(&self, client_id: &ClientId, enabled: bool, now: NumericDate) -> Result<(), ClientError> {
-        let event = self.event(
+        let event = self.actor.event_of(
             if enabled { "client.enabled" } else { "client.disabled" },
             client_id,
             now,
@@ -189,7 +215,7 @@ impl<'a> ClientAdmin<'a> {
 
     /// Removes a client and its secrets for good.
     pub fn delete(&self, client_id: &ClientId, now: NumericDate) -> Result<(), ClientError> {
-        let event = self.event("client.deleted", client_id, now, json!({}));
+        let event = self.actor.event_of("client.deleted", client_id, now, json!({}));
         self.known(client_id, self.store.delete_client(client_id, &event)?)
     }
 
@@ -207,7 +233,7 @@ impl<'a> ClientAdmin<'a> {
             return Err(ClientError::NeverAccepted(begins, ends));
         }
         let created = new_secret(vault.hasher(), (not_before, expires_at), cx.now, cx.rng);
-        let event = self.event(
+        let event = self.actor.event_of(
             "client.secret_added",
             client_id,
             cx.now,
@@ -239,7 +265,9 @@ impl<'a> ClientAdmin<'a> {
                 return Err(ClientError::SecretInUse(secret_id.to_owned(), used_at));
             }
         }
-        let event = self.event("client.secret_revoked", client_id, now, json!({"secret_id": secret_id}));
+        let event = self
+            .actor
+            .event_of("client.secret_revoked", client_id, now, json!({"secret_id": secret_id}));
         if self.store.revoke_client_secret(client_id, secret_id, &event)? {
             Ok(())
         } else {
@@ -254,27 +282,10 @@ impl<'a> ClientAdmin<'a> {
             Err(ClientError::Unknown(client_id.clone()))
         }
     }
-
-    pub(super) fn event(
-        &self,
-        event: &'static str,
-        client_id: &ClientId,
-        at: NumericDate,
-        detail: serde_json::Value,
-    ) -> AuditEvent {
-        AuditEvent {
-            at,
-            event: event.to_owned(),
-            actor: self.actor.to_owned(),
-            client_id: Some(client_id.to_string()),
-            kid: None,
-            detail,
-        }
-    }
 }
 
-/// Clients per query.
-const PAGE: u32 = 500;
+/// How often a change is tried that others get in the way of.
+const MOST_ATTEMPTS: usize = 8;
 /// Who used a secret so lately is likely to use it again.
 const IN_USE: Seconds = Seconds::days(7);
 

@@ -122,7 +122,7 @@ impl KeyAdmin<'_> {
             "subject": certificate.subject(), "not_after": certificate.not_after(),
             "certificate_sha256": base64url(&certificate.sha256()),
         });
-        let event = self.event("authority.imported", None, detail, cx.now);
+        let event = self.actor.event("authority.imported", cx.now, detail);
         self.store
             .replace_certificate_authority(&stored, &ders(&imported.issuers), &event)
             .map_err(Failure::from)?;
@@ -204,7 +204,7 @@ impl KeyAdmin<'_> {
             "activates_at": activates_at, "safe": safe, "subject": certificate.subject(),
             "certificate_sha256": base64url(&certificate.sha256()),
         });
-        let event = self.event("key.imported", Some(&kid), detail, now);
+        let event = self.event("key.imported", &kid, now, detail);
         match self
             .store
             .import_signing_key(&stored, &ders(&imported.issuers), &event)
@@ -243,7 +243,7 @@ impl KeyAdmin<'_> {
         let named = before.uris().iter().find_map(|uri| IssuerUrl::parse(uri).ok());
         let issuer = issuer.cloned().or(named).ok_or(KeyError::NoIssuer)?;
         let renewed = authority.renew(key, &issuer, validity, cx.rng)?;
-        let event = self.event("key.renewed", Some(&thumbprint), renewal_detail(key, &renewed), cx.now);
+        let event = self.event("key.renewed", &thumbprint, cx.now, renewal_detail(key, &renewed));
         if !self
             .store
             .renew_certificate(&thumbprint, before.der(), renewed.der(), &event)
@@ -258,17 +258,6 @@ impl KeyAdmin<'_> {
             needed_until: needed.to_string(),
             suffices: renewed.not_after() >= needed,
         })
-    }
-
-    fn event(&self, name: &str, kid: Option<&Thumbprint>, detail: serde_json::Value, at: NumericDate) -> AuditEvent {
-        AuditEvent {
-            at,
-            event: name.to_owned(),
-            actor: self.actor.to_owned(),
-            client_id: None,
-            kid: kid.map(ToString::to_string),
-            detail,
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Exposure, FetcherLine, Refusing};
+use super::{Actor, Exposure, FetcherLine, Refusing};
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
@@ -20,7 +20,7 @@ pub struct KeyAdmin<'a> {
     pub(super) vault: &'a Vault,
     pub(super) policy: &'a RotationPolicy,
     /// Who acts, for the audit trail.
-    pub(super) actor: &'a str,
+    pub(super) actor: Actor,
 }
 
 /// One signing key as people and programs see it. Times are RFC 3339.
@@ -118,12 +118,12 @@ pub enum KeyError {
 
 impl<'a> KeyAdmin<'a> {
     /// Acts in the name of `actor`.
-    pub fn new(store: &'a Store, vault: &'a Vault, policy: &'a RotationPolicy, actor: &'a str) -> Self {
+    pub fn new(store: &'a Store, vault: &'a Vault, policy: &'a RotationPolicy, actor: impl Into<Actor>) -> Self {
         KeyAdmin {
             store,
             vault,
             policy,
-            actor,
+            actor: actor.into(),
         }
     }
 
@@ -178,14 +178,8 @@ impl<'a> KeyAdmin<'a> {
                     .filter(|line| line.has_next == Some(false)),
             );
         }
-        let event = AuditEvent {
-            at: now,
-            event: "key.rotated".to_owned(),
-            actor: self.actor.to_owned(),
-            client_id: None,
-            kid: Some(kid.to_string()),
-            detail: json!({"planned": planned, "activates_at": activates_at, "safe": safe}),
-        };
+        let detail = json!({"planned": planned, "activates_at": activates_at, "safe": safe});
+        let event = self.event("key.rotated", &kid, now, detail);
         if activates_at != planned {
             let moved = self.store.set_activation(&kid, planned, activates_at, &event);
             failpoint!("activation.answered");
@@ -224,18 +218,12 @@ impl<'a> KeyAdmin<'a> {
 
     fn bar(&self, kid: &str, how: Barring, reason: Option<&str>, now: NumericDate) -> Result<Exposure, KeyError> {
         let exposure = self.exposure(kid, how, now)?;
-        let event = AuditEvent {
-            at: now,
-            event: match how {
-                Barring::Taint => "key.tainted",
-                Barring::Revoke => "key.revoked",
-            }
-            .to_owned(),
-            actor: self.actor.to_owned(),
-            client_id: None,
-            kid: Some(exposure.kid.to_string()),
-            detail: json!({"reason": reason, "state": exposure.state}),
+        let name = match how {
+            Barring::Taint => "key.tainted",
+            Barring::Revoke => "key.revoked",
         };
+        let detail = json!({"reason": reason, "state": exposure.state});
+        let event = self.event(name, &exposure.kid, now, detail);
         failpoint!("barring.begun");
         let barred = self.store.bar_signing_key(&exposure.kid, how, &event);
         failpoint!("barring.answered");
@@ -252,6 +240,20 @@ impl<'a> KeyAdmin<'a> {
         let thumbprint = known(&ring, kid)?;
         let key = ring.key(&thumbprint).ok_or_else(|| KeyError::Unknown(kid.to_owned()))?;
         Ok(key.public_key().pem())
+    }
+
+    /// What the trail keeps of an act on a key.
+    pub(super) fn event(
+        &self,
+        event: &str,
+        kid: &Thumbprint,
+        at: NumericDate,
+        detail: serde_json::Value,
+    ) -> AuditEvent {
+        AuditEvent {
+            kid: Some(kid.to_string()),
+            ..self.actor.event(event, at, detail)
+        }
     }
 }
 

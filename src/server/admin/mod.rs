@@ -1,5 +1,6 @@
 //! What administrators do: the same functions serve the command line and, later, an API.
 
+mod actor;
 mod apply;
 mod backup;
 mod client_rules;
@@ -13,6 +14,7 @@ mod reports;
 pub mod user_import;
 mod users;
 
+pub use actor::Actor;
 pub use apply::{Act, Adopt, ApplyError, ClientPlan, Conflict, Declaration, DeclaredClient, MemberChange, Plan, Prune};
 pub use backup::BackupReport;
 pub use client_rules::{BrokenRule, Member, broken_rules};

@@ -2,18 +2,19 @@ use serde_json::json;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::Actor;
 use super::user_import::ImportedUser;
 use crate::oauth::{NumericDate, User, UserId, UserIdError, Username, UsernameError};
 use crate::server::Context;
 use crate::server::password::{PasswordHash, PasswordHashError};
-use crate::storage::{self, AuditEvent, NewUser, Store, UserCreation, UserImport};
+use crate::storage::{self, AuditEvent, NewUser, Store, UserCreation, UserFilter, UserImport};
 
 /// Makes users, changes them, and takes them over from elsewhere. Every act leaves an audit event in its transaction.
 #[derive(Debug)]
 pub struct UserAdmin<'a> {
     store: &'a Store,
     /// Who acts, for the audit trail.
-    actor: &'a str,
+    actor: Actor,
 }
 
 /// Why an act on a user was refused.
@@ -47,8 +48,11 @@ pub enum UserError {
 
 impl<'a> UserAdmin<'a> {
     /// Acts in the name of `actor`.
-    pub fn new(store: &'a Store, actor: &'a str) -> Self {
-        UserAdmin { store, actor }
+    pub fn new(store: &'a Store, actor: impl Into<Actor>) -> Self {
+        UserAdmin {
+            store,
+            actor: actor.into(),
+        }
     }
 
     /// Makes a user.
@@ -93,8 +97,12 @@ impl<'a> UserAdmin<'a> {
     pub fn list(&self) -> Result<Vec<User>, UserError> {
         let mut users: Vec<User> = Vec::new();
         loop {
-            let page = self.store.users(users.last().map(|user| &user.username), PAGE)?;
-            let is_last = page.len() < PAGE as usize;
+            let filter = UserFilter {
+                after: users.last().map(|user| user.username.clone()),
+                ..UserFilter::default()
+            };
+            let page = self.store.users(&filter)?;
+            let is_last = page.len() < filter.limit as usize;
             users.extend(page);
             if is_last {
                 return Ok(users);
@@ -155,14 +163,7 @@ impl<'a> UserAdmin<'a> {
                 created_at: cx.now,
             });
         }
-        let event = AuditEvent {
-            at: cx.now,
-            event: "user.imported".to_owned(),
-            actor: self.actor.to_owned(),
-            client_id: None,
-            kid: None,
-            detail: json!({"users": new.len()}),
-        };
+        let event = self.actor.event("user.imported", cx.now, json!({"users": new.len()}));
         match self.store.import_users(&new, &event)? {
             UserImport::Imported(count) => Ok(count),
             UserImport::Exists(names) => Err(UserError::Clash(names)),
@@ -181,19 +182,10 @@ impl<'a> UserAdmin<'a> {
         if let Some(members) = detail.as_object_mut() {
             members.insert("user_id".to_owned(), user.as_str().into());
         }
-        AuditEvent {
-            at,
-            event: event.to_owned(),
-            actor: self.actor.to_owned(),
-            client_id: None,
-            kid: None,
-            detail,
-        }
+        self.actor.event(event, at, detail)
     }
 }
 
-/// Users per query.
-const PAGE: u32 = 500;
 /// Shortest password that is accepted (NIST SP 800-63B §5.1.1.1).
 const SHORTEST_PASSWORD: usize = 8;
 /// Longest password that is accepted, in bytes.

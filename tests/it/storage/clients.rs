@@ -1,7 +1,7 @@
 //! Clients and their secrets.
 
-use keywheel::oauth::{Audiences, ClientMetadata, Scope, Seconds};
-use keywheel::storage::{ClientCreation, SecretAddition, Store};
+use keywheel::oauth::{Audiences, Client, ClientId, ClientMetadata, Scope, Seconds};
+use keywheel::storage::{ClientCreation, ClientFilter, ClientUpdate, SecretAddition, Store};
 
 use super::{at, create, event, id, metadata, new_client, secret};
 use crate::support::on_both;
@@ -79,16 +79,19 @@ fn a_client_is_changed_disabled_and_enabled_as_of_the_event() {
             introspect: false,
             ..metadata()
         };
-        let updated = store
-            .update_client(&id("billing"), &changed, &event("client.updated"))
-            .unwrap()
-            .unwrap();
+        let update = |before: &Client, metadata: &ClientMetadata| {
+            store.update_client(before, metadata, &event("client.updated")).unwrap()
+        };
+        let ClientUpdate::Updated(updated) = update(&created, &changed) else {
+            panic!("nobody else changes it")
+        };
+        // Whoever saw the client as it was before has not seen this change.
+        assert_eq!(update(&created, &metadata()), ClientUpdate::Changed);
         assert_eq!((updated.row, &updated.metadata), (created.row, &changed));
         assert_eq!((updated.created_at, updated.updated_at), (at(500), at(1_000)));
-        let reset = store
-            .update_client(&id("billing"), &metadata(), &event("client.updated"))
-            .unwrap()
-            .unwrap();
+        let ClientUpdate::Updated(reset) = update(&updated, &metadata()) else {
+            panic!("nobody else changes it")
+        };
         assert_eq!(reset.metadata, metadata(), "an absent life replaces a present one");
 
         let disabled = store
@@ -103,12 +106,8 @@ fn a_client_is_changed_disabled_and_enabled_as_of_the_event() {
         let enabled = enabled.unwrap();
         assert_eq!((enabled.enabled, enabled.epoch), (true, created.epoch + 1));
 
-        assert!(
-            store
-                .update_client(&id("other"), &metadata(), &event("x"))
-                .unwrap()
-                .is_none()
-        );
+        store.delete_client(&id("billing"), &event("x")).unwrap();
+        assert_eq!(update(&reset, &metadata()), ClientUpdate::Changed);
         assert!(
             store
                 .set_client_enabled(&id("other"), true, &event("x"))
@@ -126,7 +125,7 @@ fn clients_are_paged_in_the_order_of_bytes() {
             create(&store, name);
         }
         let page = |after: Option<&str>, limit| -> Vec<String> {
-            let clients = store.clients(after.map(id).as_ref(), limit).unwrap();
+            let clients = page_of(&store, after.map(id), limit);
             clients.iter().map(|client| client.client_id.to_string()).collect()
         };
         assert_eq!(page(None, 100), ["B", "_x", "a", "a-1", "a.1", "aa", "b"]);
@@ -171,4 +170,13 @@ fn a_client_has_at_most_ten_secrets_and_each_can_be_revoked() {
             .collect();
         assert!(left.len() == 10 && !left.contains(&"s3".to_owned()), "{left:?}");
     });
+}
+
+fn page_of(store: &Store, after: Option<ClientId>, limit: u32) -> Vec<Client> {
+    let filter = ClientFilter {
+        after,
+        limit,
+        ..ClientFilter::default()
+    };
+    store.clients(&filter).unwrap()
 }

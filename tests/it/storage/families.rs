@@ -360,6 +360,7 @@ fn administrators_see_the_families_of_a_client_or_a_user_newest_first() {
                 client_id: client.map(|client| client.client_id.clone()),
                 user_id: user.map(|user| user.user_id.clone()),
                 limit,
+                ..FamilyFilter::default()
             };
             let families = store.families(&filter).unwrap();
             families

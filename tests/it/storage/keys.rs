@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use keywheel::oauth::{Seconds, Thumbprint};
-use keywheel::storage::{AuditFilter, ChangeKind, Insertion, Store, StoredAuthority, StoredDataKey, StoredKey};
+use keywheel::oauth::{Client, ClientMetadata, Seconds, Thumbprint};
+use keywheel::storage::{
+    AuditFilter, ChangeKind, ClientUpdate, Insertion, Store, StoredAuthority, StoredDataKey, StoredKey,
+};
 
 use super::{at, event, key, kid, new_client, subjects};
 use crate::support::on_both;
@@ -155,15 +157,22 @@ fn the_longest_token_life_of_keys_that_can_sign_is_raised_and_never_lowered() {
             "nodes must learn that the key stays longer"
         );
 
-        client.metadata.access_ttl = Some(Seconds::new(60));
-        store
-            .update_client(&client.client_id, &client.metadata, &event("client.updated"))
-            .unwrap();
+        let update = |before: Client, access_ttl| {
+            let metadata = ClientMetadata {
+                access_ttl: Some(Seconds::new(access_ttl)),
+                ..before.metadata.clone()
+            };
+            match store
+                .update_client(&before, &metadata, &event("client.updated"))
+                .unwrap()
+            {
+                ClientUpdate::Updated(client) => client,
+                ClientUpdate::Changed => panic!("nobody else changes it"),
+            }
+        };
+        let client = update(client, 60);
         assert_eq!(lives(&store), [600, 7_200]);
-        client.metadata.access_ttl = Some(Seconds::new(9_000));
-        store
-            .update_client(&client.client_id, &client.metadata, &event("client.updated"))
-            .unwrap();
+        update(client, 9_000);
         assert_eq!(lives(&store), [600, 9_000]);
 
         assert_eq!(store.raise_token_life(Seconds::new(8_000), at(1_000)).unwrap(), 0);

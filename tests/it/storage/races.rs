@@ -153,7 +153,7 @@ fn writes_of_sqlite_share_commits_and_a_failing_one_takes_nobody_with_it() {
     let audited = store.audit_events(&AuditFilter {
         since: Some(at(0)),
         limit: 1_000,
-        client_id: None,
+        ..AuditFilter::default()
     });
     assert_eq!(audited.unwrap().len(), 66 + 48);
 }

@@ -1,7 +1,7 @@
 //! Users and their passwords' hashes.
 
 use keywheel::oauth::{User, UserId, Username};
-use keywheel::storage::{AuditFilter, ChangeKind, Error, NewUser, Store, UserCreation, UserImport};
+use keywheel::storage::{AuditFilter, ChangeKind, Error, NewUser, Store, UserCreation, UserFilter, UserImport};
 
 use super::races::at_once;
 use super::{at, event, subjects};
@@ -87,7 +87,7 @@ fn users_are_paged_in_the_order_of_their_canonical_names() {
             create_user(&store, id, username);
         }
         let page = |after: Option<&str>, limit| -> Vec<String> {
-            let users = store.users(after.map(name).as_ref(), limit).unwrap();
+            let users = page_of(&store, after.map(name), limit);
             users.iter().map(|user| user.username.to_string()).collect()
         };
         assert_eq!(page(None, 9), ["ADA", "adam", "Bob", "Zoë", "éva"]);
@@ -218,7 +218,7 @@ fn a_user_that_cannot_be_is_named_and_never_taken_for_an_absent_one() {
         );
         database.execute("UPDATE users SET username = 'alice', user_id = 'alice'");
         assert!(matches!(
-            store.users(None, 9),
+            store.users(&UserFilter::default()),
             Err(Error::Corrupt { table: "users", .. })
         ));
     });
@@ -243,4 +243,13 @@ fn a_sample_of_hashes_is_spread_over_all_users_and_never_large() {
         assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] == 25), "{numbers:?}");
         assert_eq!(store.sample_password_hashes(1_000).unwrap().len(), 250);
     });
+}
+
+fn page_of(store: &Store, after: Option<Username>, limit: u32) -> Vec<User> {
+    let filter = UserFilter {
+        after,
+        limit,
+        ..UserFilter::default()
+    };
+    store.users(&filter).unwrap()
 }
