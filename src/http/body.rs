@@ -81,18 +81,28 @@ pub(super) enum NoJson {
     Unread(Unread),
     /// It does not say that it is JSON. A form that a browser sends across origins cannot say so.
     OtherType,
-    /// It is not the document that is wanted; this is why, in words. Values of the request are in it only as names of members.
+    /// It is not the document that is wanted; this is why, in words, which may repeat a value.
     Malformed(String),
 }
 
 /// Reads a JSON document of at most 64 KiB as `T`.
 pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, NoJson> {
+    let text = json_text(request, payload).await?;
+    serde_json::from_slice(&text).map_err(|error| NoJson::Malformed(error.to_string()))
+}
+
+/// Reads what says that it is a JSON document, of at most 64 KiB.
+pub(super) async fn json_text(request: &HttpRequest, payload: Payload) -> Result<Zeroizing<Vec<u8>>, NoJson> {
     // Read before the type is judged, so that the connection can go on after a refusal.
     let body = read(request, payload, LONGEST_JSON).await.map_err(NoJson::Unread)?;
     if !is(request.headers(), "application/json") {
         return Err(NoJson::OtherType);
     }
-    serde_json::from_slice(&body).map_err(|error| NoJson::Malformed(error.to_string()))
+    // serde would take the members of a document from an array as well, by their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(NoJson::Malformed("send an object, not an array".to_owned()));
+    }
+    Ok(body)
 }
 
 /// Whether there is one `Content-Type`, of that essence in any case (RFC 9110 §8.3.1), and with no other charset than UTF-8.

@@ -3,6 +3,7 @@
 //! actix-web and nothing of the protocol: requests become values of the floors below, and what those decide becomes a response.
 //! One list of routes (`routes`), one place that maps errors to responses (`response`).
 
+mod admin;
 mod authorize;
 mod bearer;
 mod blocking;
@@ -80,12 +81,14 @@ pub struct State {
     allowed_hosts: Vec<String>,
     /// The metadata document, which only a restart changes.
     metadata: web::Bytes,
+    api: Arc<admin::Api>,
 }
 
 impl State {
     /// Joins the rules with the edge of the process.
     pub fn new(server: Arc<Server>, edge: Edge, settings: &Settings) -> Result<Arc<Self>, serde_json::Error> {
         let metadata = serde_json::to_vec(&server.metadata(ENDPOINTS))?.into();
+        let issuer = server.issuer().clone();
         Ok(Arc::new(State {
             server,
             edge,
@@ -97,6 +100,7 @@ impl State {
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
             metadata,
+            api: admin::Api::new(issuer.as_str())?,
         }))
     }
 }
@@ -104,6 +108,7 @@ impl State {
 /// Serves the public endpoints on a reserved address until the returned handle stops it.
 pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::io::Result<HttpServerHandle> {
     let prefix = state.server.issuer().path().to_owned();
+    let api = Arc::clone(&state.api);
     let state = web::Data::from(state);
     let server = HttpServer::new(move || {
         App::new()
@@ -111,7 +116,7 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
             // Made here, so that each worker has its own.
             .app_data(web::Data::new(Line::new()))
             .wrap_fn(guard::guard)
-            .configure(|app| routes::public(app, &prefix))
+            .configure(|app| routes::public(app, &prefix, &api))
             .default_service(web::to(response::not_found))
     });
     Ok(bounded!(server.workers(settings.workers))

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use actix_web::guard::fn_guard;
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource, Responder, Route};
 
+use super::admin::{self, Api};
 use super::{State, authorize, documents, door, health, response, token};
 use crate::server::{Endpoint, Endpoints};
 
@@ -25,10 +28,12 @@ pub const ENDPOINTS: Endpoints = Endpoints {
 
 /// The public routes: at the root, and once more below the issuer's path when it has one, so that a proxy may strip the path or
 /// pass it on. RFC 8414 §3.1 puts the path behind the well-known name, OpenID Connect Discovery in front of it.
-pub(super) fn public(app: &mut ServiceConfig, issuer_path: &str) {
+pub(super) fn public(app: &mut ServiceConfig, issuer_path: &str, api: &Arc<Api>) {
     below(app, "");
+    admin::routes(app, "", api);
     if !issuer_path.is_empty() {
         below(app, issuer_path);
+        admin::routes(app, issuer_path, api);
         for name in [AUTHORIZATION_SERVER, OPENID_CONFIGURATION] {
             app.service(document(&format!("{name}{issuer_path}"), documents::metadata));
         }

@@ -102,6 +102,18 @@ impl Server {
         Ok(Found { own, active })
     }
 
+    /// The access token that somebody bears, if it is active: whose it is, and for whom, is for the caller to judge.
+    pub(super) fn active_bearer(&self, token: &str, cx: &Context<'_>) -> Result<Option<ActiveToken>, TokenError> {
+        let Some(verified) = self.verified.verify(token, self.wheel.turn(cx.now).ring(), cx.now) else {
+            return Ok(None);
+        };
+        let claims = &verified.claims;
+        if claims.exp <= self.latest.at(cx.now) {
+            return Ok(None);
+        }
+        self.active_token(claims, cx)
+    }
+
     fn active_token(&self, claims: &IssuedClaims, cx: &Context<'_>) -> Result<Option<ActiveToken>, TokenError> {
         let Ok(client_id) = ClientId::parse(&claims.client_id) else {
             return Ok(None);

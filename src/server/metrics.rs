@@ -44,6 +44,7 @@ pub enum Endpoint {
     Metadata,
     Certificates,
     Authorization,
+    Administration,
 }
 
 impl EncodeLabelValue for Endpoint {
@@ -56,6 +57,7 @@ impl EncodeLabelValue for Endpoint {
             Endpoint::Metadata => "metadata",
             Endpoint::Certificates => "certificates",
             Endpoint::Authorization => "authorization",
+            Endpoint::Administration => "administration",
         };
         name.encode(encoder)
     }

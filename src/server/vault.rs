@@ -15,6 +15,7 @@ use crate::storage::{self, Insertion, Store, StoredDataKey};
 pub struct Vault {
     data_key: DataKey,
     audit_key: hmac::Key,
+    api_key: hmac::Key,
     hasher: SecretHasher,
     refresh_key: RefreshKey,
     refresh_hasher: SecretHasher,
@@ -49,10 +50,12 @@ impl Vault {
         let hasher = SecretHasher::new(&*data_key.derive("client secrets")?);
         let refresh_key = RefreshKey::new(&*data_key.derive("refresh tokens")?);
         let refresh_hasher = SecretHasher::new(&*data_key.derive("refresh token hashes")?);
+        let api_key = hmac::Key::new(hmac::HMAC_SHA256, &*data_key.derive("administration")?);
         let audit_key = hmac::Key::new(hmac::HMAC_SHA256, &*data_key.derive("audit seals")?);
         Ok(Vault {
             data_key,
             audit_key,
+            api_key,
             hasher,
             refresh_key,
             refresh_hasher,
@@ -79,6 +82,11 @@ impl Vault {
     /// Seals the audit trail.
     pub(super) fn audit_key(&self) -> &hmac::Key {
         &self.audit_key
+    }
+
+    /// Seals the cursors of lists, and derives what is created once.
+    pub(super) fn api_key(&self) -> &hmac::Key {
+        &self.api_key
     }
 
     /// Derives refresh tokens.

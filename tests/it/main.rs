@@ -1,6 +1,12 @@
 //! The integration tests, in one binary: what only shows with a database, a socket or a process.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
+mod api_clients;
+#[cfg(test)]
+mod api_others;
+#[cfg(test)]
 mod apply;
 #[cfg(test)]
 mod audit;

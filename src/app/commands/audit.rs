@@ -7,6 +7,7 @@ use super::Process;
 use crate::app::cli::AuditCommand;
 use crate::app::output::{self, Output};
 use crate::oauth::Seconds;
+use crate::server::admin::AuditDocument;
 use crate::server::{SealName, verify_trail};
 use crate::storage::{AuditEvent, AuditFilter, AuditRecord};
 
@@ -29,13 +30,7 @@ pub(super) fn run(process: &Process, command: AuditCommand, format: Output) -> a
 
 fn list(events: Vec<AuditEvent>, format: Output) -> anyhow::Result<()> {
     if format == Output::Json {
-        let document = |event: &AuditEvent| {
-            json!({
-                "at": event.at.to_string(), "event": event.event, "actor": event.actor, "client_id": event.client_id,
-                "kid": event.kid, "detail": event.detail,
-            })
-        };
-        return output::json(&events.iter().map(document).collect::<Vec<_>>());
+        return output::json(&events.into_iter().map(AuditDocument::from).collect::<Vec<_>>());
     }
     let row = |event: AuditEvent| {
         let subject = event.client_id.or(event.kid).unwrap_or_default();

@@ -1,14 +1,14 @@
-use serde::Serialize;
 use serde_json::json;
 
 use super::{Process, actor};
 use crate::app::cli::{ClientCommand, CreateArgs, MetadataArgs, SecretCommand, UpdateArgs};
 use crate::app::output::{self, Output};
 use crate::oauth::{
-    Audiences, Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord, GrantType, NumericDate, Owner, Scope,
-    Seconds,
+    Audiences, Client, ClientAuthMethod, ClientMetadata, ClientSecretRecord, GrantType, NumericDate, Scope, Seconds,
 };
-use crate::server::admin::{ClientAdmin, ClientChange, CreatedClient, CreatedSecret, NewClientRequest};
+use crate::server::admin::{
+    ClientAdmin, ClientChange, ClientDocument, CreatedClient, CreatedSecret, NewClientRequest, SecretDocument,
+};
 
 /// `keywheel client …`
 pub(super) fn run(process: &Process, command: ClientCommand, format: Output) -> anyhow::Result<()> {
@@ -111,7 +111,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
     let CreatedClient { client, secret } = created;
     warn_of_passwords(&client.metadata);
     if format == Output::Json {
-        let mut document = serde_json::to_value(ClientDocument::of(&client))?;
+        let mut document = serde_json::to_value(ClientDocument::from(&client))?;
         if let Some(members) = document.as_object_mut() {
             members.insert("client_secret".to_owned(), secret.secret.expose().into());
             members.insert("client_secret_expires_at".to_owned(), 0.into());
@@ -193,122 +193,54 @@ fn union(scopes: &[Scope]) -> anyhow::Result<Scope> {
     Ok(Scope::parse(&words.join(" "))?)
 }
 
-/// A client as programs see it: the member names of RFC 7591 §2 where it has them. Never a secret, nor a hash of one.
-#[derive(Serialize)]
-struct ClientDocument<'a> {
-    client_id: &'a str,
-    client_name: &'a str,
-    grant_types: Vec<&'static str>,
-    token_endpoint_auth_methods: Vec<&'static str>,
-    scope: String,
-    audience: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_ttl: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_ttl: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_absolute_ttl: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_retry_window: Option<i64>,
-    token_type: &'static str,
-    claim_profile: &'static str,
-    introspect: bool,
-    enabled: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<&'a str>,
-    client_id_issued_at: i64,
-    updated_at: i64,
+/// A client as people see it.
+fn lines(client: &ClientDocument) -> Vec<Vec<String>> {
+    let or_the_servers =
+        |span: Option<i64>| span.map_or_else(|| "the server's".to_owned(), |span| Seconds::new(span).to_string());
+    let audience = if client.audience.is_empty() {
+        "the issuer".to_owned()
+    } else {
+        client.audience.join(" ")
+    };
+    [
+        ("client_id", client.client_id.to_owned()),
+        ("name", client.client_name.to_owned()),
+        ("enabled", yes(client.enabled)),
+        (
+            "owner",
+            client.owner.clone().unwrap_or_else(|| "none: made by hand".to_owned()),
+        ),
+        ("grants", client.grant_types.join(" ")),
+        ("auth methods", client.token_endpoint_auth_methods.join(" ")),
+        ("scope", client.scope.clone()),
+        ("audience", audience),
+        ("access token life", or_the_servers(client.access_ttl)),
+        ("refresh token life", or_the_servers(client.refresh_ttl)),
+        ("life of a login", or_the_servers(client.refresh_absolute_ttl)),
+        ("retry window", or_the_servers(client.refresh_retry_window)),
+        ("token type", client.token_type.to_owned()),
+        ("claim profile", client.claim_profile.to_owned()),
+        ("introspect", yes(client.introspect)),
+        (
+            "created",
+            NumericDate::from_epoch(client.client_id_issued_at).to_string(),
+        ),
+        ("updated", NumericDate::from_epoch(client.updated_at).to_string()),
+    ]
+    .map(|(name, value)| vec![name.to_owned(), value])
+    .to_vec()
 }
 
-impl<'a> ClientDocument<'a> {
-    fn of(client: &'a Client) -> Self {
-        let metadata = &client.metadata;
-        ClientDocument {
-            client_id: client.client_id.as_str(),
-            client_name: &metadata.name,
-            grant_types: metadata.grant_types.iter().map(|grant| grant.as_str()).collect(),
-            token_endpoint_auth_methods: metadata.auth_methods.iter().map(|method| method.as_str()).collect(),
-            scope: metadata.scope.to_string(),
-            audience: metadata.audiences.iter().map(|audience| audience.as_str()).collect(),
-            access_ttl: metadata.access_ttl.map(|life| life.get()),
-            refresh_ttl: metadata.refresh_ttl.map(|life| life.get()),
-            refresh_absolute_ttl: metadata.refresh_absolute_ttl.map(|life| life.get()),
-            refresh_retry_window: metadata.refresh_retry_window.map(|span| span.get()),
-            token_type: metadata.token_type.as_str(),
-            claim_profile: metadata.claim_profile.as_str(),
-            introspect: metadata.introspect,
-            enabled: client.enabled,
-            owner: client.owner.as_ref().map(Owner::as_str),
-            client_id_issued_at: client.created_at.epoch(),
-            updated_at: client.updated_at.epoch(),
-        }
-    }
-
-    fn lines(&self) -> Vec<Vec<String>> {
-        let or_the_servers =
-            |span: Option<i64>| span.map_or_else(|| "the server's".to_owned(), |span| Seconds::new(span).to_string());
-        let audience = if self.audience.is_empty() {
-            "the issuer".to_owned()
-        } else {
-            self.audience.join(" ")
-        };
-        [
-            ("client_id", self.client_id.to_owned()),
-            ("name", self.client_name.to_owned()),
-            ("enabled", yes(self.enabled)),
-            ("owner", self.owner.unwrap_or("none: made by hand").to_owned()),
-            ("grants", self.grant_types.join(" ")),
-            ("auth methods", self.token_endpoint_auth_methods.join(" ")),
-            ("scope", self.scope.clone()),
-            ("audience", audience),
-            ("access token life", or_the_servers(self.access_ttl)),
-            ("refresh token life", or_the_servers(self.refresh_ttl)),
-            ("life of a login", or_the_servers(self.refresh_absolute_ttl)),
-            ("retry window", or_the_servers(self.refresh_retry_window)),
-            ("token type", self.token_type.to_owned()),
-            ("claim profile", self.claim_profile.to_owned()),
-            ("introspect", yes(self.introspect)),
-            ("created", NumericDate::from_epoch(self.client_id_issued_at).to_string()),
-            ("updated", NumericDate::from_epoch(self.updated_at).to_string()),
-        ]
-        .map(|(name, value)| vec![name.to_owned(), value])
-        .to_vec()
-    }
-}
-
-#[derive(Serialize)]
-struct SecretDocument<'a> {
-    id: &'a str,
-    hint: &'a str,
-    created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_before: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_used_at: Option<String>,
-    live: bool,
-}
-
-fn secret_documents(secrets: &[ClientSecretRecord], now: NumericDate) -> Vec<SecretDocument<'_>> {
-    let documents = secrets.iter().map(|secret| SecretDocument {
-        id: &secret.id,
-        hint: &secret.hint,
-        created_at: secret.created_at.to_string(),
-        not_before: secret.not_before.map(|at| at.to_string()),
-        expires_at: secret.expires_at.map(|at| at.to_string()),
-        last_used_at: secret.last_used_at.map(|at| at.to_string()),
-        live: secret.is_live(now),
-    });
-    documents.collect()
+fn secret_documents(secrets: &[ClientSecretRecord], now: NumericDate) -> Vec<SecretDocument> {
+    secrets.iter().map(|secret| SecretDocument::of(secret, now)).collect()
 }
 
 fn list(clients: &[Client], format: Output) -> anyhow::Result<()> {
-    let documents: Vec<ClientDocument<'_>> = clients.iter().map(ClientDocument::of).collect();
+    let documents: Vec<ClientDocument> = clients.iter().map(ClientDocument::from).collect();
     if format == Output::Json {
         return output::json(&documents);
     }
-    let row = |client: &ClientDocument<'_>| {
+    let row = |client: &ClientDocument| {
         vec![
             client.client_id.to_owned(),
             client.client_name.to_owned(),
@@ -325,7 +257,7 @@ fn list(clients: &[Client], format: Output) -> anyhow::Result<()> {
 }
 
 fn show(client: &Client, secrets: &[ClientSecretRecord], now: NumericDate, format: Output) -> anyhow::Result<()> {
-    let document = ClientDocument::of(client);
+    let document = ClientDocument::from(client);
     let secrets = secret_documents(secrets, now);
     if format == Output::Json {
         let mut document = serde_json::to_value(document)?;
@@ -334,7 +266,7 @@ fn show(client: &Client, secrets: &[ClientSecretRecord], now: NumericDate, forma
         }
         return output::json(&document);
     }
-    let mut lines = document.lines();
+    let mut lines = lines(&document);
     for secret in secrets {
         let expires = secret
             .expires_at
@@ -352,11 +284,11 @@ fn show(client: &Client, secrets: &[ClientSecretRecord], now: NumericDate, forma
 }
 
 fn print_client(client: &Client, format: Output) -> anyhow::Result<()> {
-    let document = ClientDocument::of(client);
+    let document = ClientDocument::from(client);
     if format == Output::Json {
         output::json(&document)
     } else {
-        output::table(&["", ""], document.lines())
+        output::table(&["", ""], lines(&document))
     }
 }
 
@@ -381,7 +313,7 @@ fn list_secrets(secrets: &[ClientSecretRecord], now: NumericDate, format: Output
     if format == Output::Json {
         return output::json(&documents);
     }
-    let row = |secret: &SecretDocument<'_>| {
+    let row = |secret: &SecretDocument| {
         let expires = secret.expires_at.clone().unwrap_or_else(|| "never".to_owned());
         vec![
             secret.id.to_owned(),

@@ -10,7 +10,7 @@ use crate::app::cli::KeysCommand;
 use crate::app::output::{self, Output};
 use crate::keys::{PlannedEvent, Urgency};
 use crate::oauth::Seconds;
-use crate::server::admin::{FetcherLine, KeyAdmin, KeyLine, Refusing};
+use crate::server::admin::{FetcherLine, KeyAdmin, KeyLine, PlanDocument, Refusing};
 use crate::storage::Barring;
 
 /// `keywheel keys …`
@@ -28,10 +28,7 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
             }
             let fetchers = admin.fetchers(now)?;
             if format == Output::Json {
-                let document = |event: &PlannedEvent| json!({"at": event.at.to_string(), "kid": event.kid, "what": event.what, "reason": event.reason});
-                let events: Vec<_> = plan.events.iter().map(document).collect();
-                let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
-                return output::json(&json!({"events": events, "warnings": warnings, "fetchers": fetchers}));
+                return output::json(&PlanDocument::of(&plan, fetchers));
             }
             let row = |event: &PlannedEvent| {
                 let kid = event

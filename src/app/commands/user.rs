@@ -2,14 +2,14 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Process, actor};
 use crate::app::cli::UserCommand;
 use crate::app::output::{self, Output};
 use crate::oauth::User;
-use crate::server::admin::{UserAdmin, user_import};
+use crate::server::admin::{UserAdmin, UserDocument, user_import};
 
 /// `keywheel user …`
 pub(super) fn run(process: &Process, command: UserCommand, format: Output) -> anyhow::Result<()> {
@@ -110,16 +110,9 @@ fn unseen(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
-fn document(user: &User) -> Value {
-    json!({
-        "user_id": user.user_id, "username": user.username.as_str(), "enabled": user.enabled,
-        "created_at": user.created_at.to_string(), "updated_at": user.updated_at.to_string(),
-    })
-}
-
 fn list(users: &[User], format: Output) -> anyhow::Result<()> {
     if format == Output::Json {
-        return output::json(&users.iter().map(document).collect::<Vec<_>>());
+        return output::json(&users.iter().map(UserDocument::from).collect::<Vec<_>>());
     }
     output::table(
         &["user_id", "username", "enabled", "created"],
@@ -129,7 +122,7 @@ fn list(users: &[User], format: Output) -> anyhow::Result<()> {
 
 fn show(user: &User, format: Output) -> anyhow::Result<()> {
     if format == Output::Json {
-        return output::json(&document(user));
+        return output::json(&UserDocument::from(user));
     }
     output::table(&["user_id", "username", "enabled", "created"], vec![row(user)])
 }

@@ -2,8 +2,8 @@ use rand::CryptoRng;
 use serde_json::json;
 use thiserror::Error;
 
-use super::Actor;
 use super::client_rules::{self, BrokenRule};
+use super::{Actor, Once};
 use crate::oauth::{
     Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecret, ClientSecretRecord,
     GrantType, NumericDate, Scope, Seconds, SecretHasher, TokenType, base64url,
@@ -17,6 +17,7 @@ pub struct ClientAdmin<'a> {
     pub(super) store: &'a Store,
     /// Who acts, for the audit trail.
     pub(super) actor: Actor,
+    once: Option<Once>,
 }
 
 /// A client to be registered.
@@ -92,6 +93,9 @@ pub enum ClientError {
     /// Somebody else changed it.
     #[error("client \"{0}\" was changed meanwhile: look at it and try again")]
     Changed(ClientId),
+    /// Something else was made with the same key.
+    #[error("the Idempotency-Key was used for another request: use a new one for each")]
+    KeyReused,
     /// Too many secrets.
     #[error("client \"{0}\" has as many secrets as a client may have: revoke one first")]
     TooManySecrets(ClientId),
@@ -109,7 +113,14 @@ impl<'a> ClientAdmin<'a> {
         ClientAdmin {
             store,
             actor: actor.into(),
+            once: None,
         }
+    }
+
+    /// The same, to make something that may have been made before.
+    #[must_use]
+    pub fn once(self, once: Option<Once>) -> Self {
+        ClientAdmin { once, ..self }
     }
 
     /// Registers a client and makes its first secret.
@@ -120,8 +131,15 @@ impl<'a> ClientAdmin<'a> {
         cx: &mut Context<'_>,
     ) -> Result<CreatedClient, ClientError> {
         client_rules::check(&request.metadata)?;
-        let client_id = request.client_id.unwrap_or_else(|| ClientId::generate(cx.rng));
-        let secret = new_secret(vault.hasher(), (None, None), cx.now, cx.rng);
+        let named = request.client_id.is_some();
+        let client_id = request.client_id.unwrap_or_else(|| match &self.once {
+            Some(once) => ClientId::generate(&mut once.identifiers()),
+            None => ClientId::generate(cx.rng),
+        });
+        let secret = match &self.once {
+            Some(once) => new_secret(vault.hasher(), (None, None), cx.now, &mut once.secrets()),
+            None => new_secret(vault.hasher(), (None, None), cx.now, cx.rng),
+        };
         let event = self
             .actor
             .event_of("client.created", &client_id, cx.now, facts(&request.metadata));
@@ -132,8 +150,31 @@ impl<'a> ClientAdmin<'a> {
         };
         match self.store.create_client(&new, Some(&secret.record), &event)? {
             ClientCreation::Created(client) => Ok(CreatedClient { client, secret }),
-            ClientCreation::Exists => Err(ClientError::Exists(new.client_id)),
+            ClientCreation::Exists => self.created_before(new.client_id, named, secret),
         }
+    }
+
+    /// The client that exists already, if this very request made it.
+    fn created_before(
+        &self,
+        client_id: ClientId,
+        named: bool,
+        secret: CreatedSecret,
+    ) -> Result<CreatedClient, ClientError> {
+        if self.once.is_some() {
+            let (client, secrets) = self.show(&client_id)?;
+            let is_this =
+                |other: &ClientSecretRecord| other.id == secret.record.id && other.hash.matches(&secret.record.hash);
+            if let Some(record) = secrets.into_iter().find(is_this) {
+                let secret = CreatedSecret { record, ..secret };
+                return Ok(CreatedClient { client, secret });
+            }
+        }
+        Err(if named {
+            ClientError::Exists(client_id)
+        } else {
+            ClientError::KeyReused
+        })
     }
 
     /// All clients in the order of their identifiers.
@@ -151,6 +192,11 @@ impl<'a> ClientAdmin<'a> {
                 return Ok(clients);
             }
         }
+    }
+
+    /// The clients that pass the filter.
+    pub fn page(&self, filter: &ClientFilter) -> Result<Vec<Client>, ClientError> {
+        Ok(self.store.clients(filter)?)
     }
 
     /// One client with its secrets.
@@ -191,7 +237,10 @@ impl<'a> ClientAdmin<'a> {
         };
         client_rules::check(&metadata)?;
         let mut detail = facts(&metadata);
-        detail["before"] = client_rules::differences(&seen.metadata, &metadata);
+        if let Some(members) = detail.as_object_mut() {
+            let before = client_rules::differences(&seen.metadata, &metadata);
+            members.insert("before".to_owned(), before);
+        }
         let event = self.actor.event_of("client.updated", &seen.client_id, now, detail);
         match self.store.update_client(seen, &metadata, &event)? {
             ClientUpdate::Updated(client) => Ok(client),
@@ -232,7 +281,22 @@ impl<'a> ClientAdmin<'a> {
         {
             return Err(ClientError::NeverAccepted(begins, ends));
         }
-        let created = new_secret(vault.hasher(), (not_before, expires_at), cx.now, cx.rng);
+        let span = (not_before, expires_at);
+        let created = match &self.once {
+            None => new_secret(vault.hasher(), span, cx.now, cx.rng),
+            Some(once) => {
+                let mut created = new_secret(vault.hasher(), span, cx.now, &mut once.secrets());
+                created.record.id = secret_id(&mut once.identifiers());
+                let (_, secrets) = self.show(client_id)?;
+                match secrets.into_iter().find(|secret| secret.id == created.record.id) {
+                    None => created,
+                    Some(record) if record.hash.matches(&created.record.hash) => {
+                        return Ok(CreatedSecret { record, ..created });
+                    }
+                    Some(_) => return Err(ClientError::KeyReused),
+                }
+            }
+        };
         let event = self.actor.event_of(
             "client.secret_added",
             client_id,

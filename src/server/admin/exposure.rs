@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::keys::{HOLD_MARGIN, KNOWN_VERIFIERS, KeyRing, KeyState, KnownVerifier, RotationPolicy};
@@ -5,42 +6,51 @@ use crate::oauth::{NumericDate, Seconds, Thumbprint};
 use crate::storage::Barring;
 
 /// What remains of a key once it is barred: who goes on trusting it, who does not know its successor yet, and for how long.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Exposure {
     /// The key.
+    #[schemars(with = "String")]
     pub kid: Thumbprint,
     /// What it was before.
     pub state: &'static str,
     /// When it began to sign; absent if it never did.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>")]
     pub signed_from: Option<NumericDate>,
     /// When the last token that it signed has expired for the most lenient verifier; absent if it never signed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>")]
     pub tokens_until: Option<NumericDate>,
     /// The key that signs from now on; absent if one has to be made first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub successor: Option<Thumbprint>,
     /// When the last verifier within `signing.slowest_verifier` knows the successor; absent if all do.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>")]
     pub successor_known_at: Option<NumericDate>,
     /// When caches that obey `max-age` have let go of the key, if it is revoked now.
+    #[schemars(with = "i64")]
     pub caches_until: NumericDate,
     /// When the last verifier within `signing.slowest_verifier` has let go of it, if it is revoked now.
+    #[schemars(with = "i64")]
     pub verifiers_until: NumericDate,
     /// Verifiers with known defaults, and how long each is wrong.
     pub verifiers: Vec<VerifierExposure>,
 }
 
 /// How long a verifier is wrong about keys, in seconds; absent for "until it is restarted".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VerifierExposure {
     /// The library.
     pub name: &'static str,
     /// It trusts the revoked key at most so long.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>")]
     pub trusts_for: Option<Seconds>,
     /// It refuses a successor that was never published before at most so long.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>")]
     pub refuses_for: Option<Seconds>,
 }
 

@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{KeyAdmin, KeyError};
@@ -7,7 +8,7 @@ use crate::server::Failure;
 use crate::storage::Fetcher;
 
 /// Somebody who fetches the JWK set, as people and programs see them. Times are RFC 3339.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FetcherLine {
     /// The `User-Agent`; `(others)` for those that are not told apart.
     pub user_agent: String,
@@ -23,12 +24,13 @@ pub struct FetcherLine {
 }
 
 /// A library that may refuse tokens of a key that is new to it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Refusing {
     /// The library.
     pub name: &'static str,
     /// Until it fetches the set again, by its defaults; absent for "until it is restarted".
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>")]
     pub refuses_for: Option<Seconds>,
 }
 

@@ -9,7 +9,7 @@ use crate::oauth::{IssuerUrl, NumericDate, Seconds, Thumbprint, base64url};
 use crate::server::authority::{Authority, sealed, trust_anchors};
 use crate::server::rotation::renewal_detail;
 use crate::server::{Context, Failure};
-use crate::storage::{AuditEvent, Insertion, StoredKey};
+use crate::storage::{Insertion, StoredKey};
 
 /// An authority as people and programs see it. Times are RFC 3339.
 #[derive(Debug, Clone, Serialize)]

@@ -1,4 +1,5 @@
 use super::{Actor, Exposure, FetcherLine, Refusing};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
@@ -24,7 +25,7 @@ pub struct KeyAdmin<'a> {
 }
 
 /// One signing key as people and programs see it. Times are RFC 3339.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct KeyLine {
     /// Its identifier in tokens and in the JWK set.
     pub kid: String,
@@ -49,7 +50,7 @@ pub struct KeyLine {
 }
 
 /// What a rotation did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Rotation {
     /// The key that signs from then on.
     pub kid: String,

@@ -1,28 +1,42 @@
-//! What administrators do: the same functions serve the command line and, later, an API.
+//! What administrators do: the same functions serve the command line and the API.
 
+mod access;
 mod actor;
 mod apply;
 mod backup;
 mod client_rules;
 mod clients;
+mod cursor;
 mod declared_secret;
+mod documents;
 mod exposure;
 mod fetchers;
 mod key_import;
 mod keys;
+mod once;
 mod reports;
 pub mod user_import;
 mod users;
 
+pub use access::{Admitted, NotAdmitted, Right};
 pub use actor::Actor;
 pub use apply::{Act, Adopt, ApplyError, ClientPlan, Conflict, Declaration, DeclaredClient, MemberChange, Plan, Prune};
 pub use backup::BackupReport;
 pub use client_rules::{BrokenRule, Member, broken_rules};
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
+pub use cursor::{Cursor, CursorError};
 pub use declared_secret::{DeclaredSecret, SecretAct, SecretChange};
+pub use documents::{
+    AuditDocument, ClientDocument, FamilyDocument, PlanDocument, PlannedEventDocument, SecretDocument, UserDocument,
+};
 pub use exposure::{Exposure, VerifierExposure};
 pub use fetchers::{FetcherLine, Refusing};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};
 pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
+pub use once::Once;
 pub use reports::{NotableSecret, OftenRefused, OverIssuance, Reports, UnusedClient};
 pub use users::{UserAdmin, UserError};
+
+// For the floor above, which sees neither keys nor the database.
+pub use crate::keys::Urgency;
+pub use crate::storage::{AuditEvent, AuditFilter, Barring, ClientFilter, FamilyFilter, TokenFamily, UserFilter};

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::oauth::{ClientSecretRecord, NumericDate, Seconds};
@@ -17,7 +18,7 @@ pub struct Reports<'a> {
 }
 
 /// A client that nobody seems to need. Times are RFC 3339.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UnusedClient {
     /// The client.
     pub client_id: String,
@@ -29,7 +30,7 @@ pub struct UnusedClient {
 }
 
 /// A secret to look after.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NotableSecret {
     /// Whose it is.
     pub client_id: String,
@@ -46,20 +47,21 @@ pub struct NotableSecret {
 }
 
 /// A client that fetches tokens more often than their life requires.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OverIssuance {
     /// The client.
     pub client_id: String,
     /// How many it was given on a day on which it was given any, on average.
     pub tokens_per_day: i64,
     /// How long each lives, in seconds.
+    #[schemars(with = "i64")]
     pub access_ttl: Seconds,
     /// How many were alive at a time, on average: as many as it has replicas, if each fetches one when the one before ends.
     pub alive_at_once: i64,
 }
 
 /// A user whose password was wrong often.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OftenRefused {
     /// The user's id; `unknown` stands for all names that are no user's.
     pub user_id: String,

@@ -2,11 +2,11 @@ use serde_json::json;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::Actor;
 use super::user_import::ImportedUser;
+use super::{Actor, Once};
 use crate::oauth::{NumericDate, User, UserId, UserIdError, Username, UsernameError};
 use crate::server::Context;
-use crate::server::password::{PasswordHash, PasswordHashError};
+use crate::server::password::{Overloaded, PasswordHash, PasswordHashError, PasswordHasher};
 use crate::storage::{self, AuditEvent, NewUser, Store, UserCreation, UserFilter, UserImport};
 
 /// Makes users, changes them, and takes them over from elsewhere. Every act leaves an audit event in its transaction.
@@ -15,6 +15,8 @@ pub struct UserAdmin<'a> {
     store: &'a Store,
     /// Who acts, for the audit trail.
     actor: Actor,
+    once: Option<Once>,
+    hasher: Option<&'a PasswordHasher>,
 }
 
 /// Why an act on a user was refused.
@@ -32,6 +34,12 @@ pub enum UserError {
     /// Not an identifier.
     #[error(transparent)]
     Id(#[from] UserIdError),
+    /// Somebody else was made with the same key.
+    #[error("the Idempotency-Key was used for another request: use a new one for each")]
+    KeyReused,
+    /// Too many passwords wait to be hashed.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// Not a password.
     #[error("a password has 8 to 1024 bytes and no NUL")]
     Password,
@@ -52,14 +60,33 @@ impl<'a> UserAdmin<'a> {
         UserAdmin {
             store,
             actor: actor.into(),
+            once: None,
+            hasher: None,
+        }
+    }
+
+    /// The same, to make a user who may have been made before.
+    #[must_use]
+    pub fn once(self, once: Option<Once>) -> Self {
+        UserAdmin { once, ..self }
+    }
+
+    /// The same, inside a server: passwords are hashed by its threads, and no more of them at once.
+    pub(super) fn with_hasher(self, hasher: &'a PasswordHasher) -> Self {
+        UserAdmin {
+            hasher: Some(hasher),
+            ..self
         }
     }
 
     /// Makes a user.
     pub fn create(&self, name: &str, password: &Zeroizing<String>, cx: &mut Context<'_>) -> Result<User, UserError> {
         let username = Username::parse(name)?;
-        let password_hash = hashed(password, cx)?;
-        let user_id = UserId::generate(cx.rng);
+        let password_hash = self.hashed(password, cx)?;
+        let user_id = match &self.once {
+            Some(once) => UserId::generate(&mut once.identifiers()),
+            None => UserId::generate(cx.rng),
+        };
         let event = self.event("user.created", &user_id, cx.now, json!({"username": username.as_str()}));
         let new = NewUser {
             user_id,
@@ -70,8 +97,31 @@ impl<'a> UserAdmin<'a> {
         };
         match self.store.create_user(&new, &event)? {
             UserCreation::Created(user) => Ok(user),
+            UserCreation::Exists if self.once.is_some() => {
+                let before = self
+                    .store
+                    .user(&new.user_id)?
+                    .ok_or(UserError::Exists(name.to_owned()))?;
+                let same = before.username == new.username;
+                same.then_some(before).ok_or(UserError::KeyReused)
+            }
             UserCreation::Exists => Err(UserError::Exists(name.to_owned())),
         }
+    }
+
+    /// The users that pass the filter.
+    pub fn page(&self, filter: &UserFilter) -> Result<Vec<User>, UserError> {
+        Ok(self.store.users(filter)?)
+    }
+
+    /// The user of that identifier.
+    pub fn with_id(&self, id: &UserId) -> Result<User, UserError> {
+        self.store.user(id)?.ok_or_else(|| UserError::Unknown(id.to_string()))
+    }
+
+    /// The user of that name, if there is one.
+    pub fn named(&self, name: &Username) -> Result<Option<User>, UserError> {
+        Ok(self.store.user_by_name(name)?.map(|(user, _)| user))
     }
 
     /// The user of a name or an identifier.
@@ -80,12 +130,7 @@ impl<'a> UserAdmin<'a> {
             Ok(id) => self.store.user(&id)?,
             Err(_) => None,
         };
-        let by_name = || -> Result<Option<User>, UserError> {
-            Ok(self
-                .store
-                .user_by_name(&Username::parse(name_or_id)?)?
-                .map(|(user, _)| user))
-        };
+        let by_name = || -> Result<Option<User>, UserError> { self.named(&Username::parse(name_or_id)?) };
         let found = match by_id {
             Some(user) => Some(user),
             None => by_name()?,
@@ -131,7 +176,7 @@ impl<'a> UserAdmin<'a> {
         password: &Zeroizing<String>,
         cx: &mut Context<'_>,
     ) -> Result<(), UserError> {
-        let hash = hashed(password, cx)?;
+        let hash = self.hashed(password, cx)?;
         let event = self.event("user.password_set", &user.user_id, cx.now, json!({}));
         self.known(user, self.store.set_password(&user.user_id, &hash, &event)?.is_some())
     }
@@ -170,6 +215,17 @@ impl<'a> UserAdmin<'a> {
         }
     }
 
+    fn hashed(&self, password: &str, cx: &mut Context<'_>) -> Result<String, UserError> {
+        if !(SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&password.len()) || password.contains('\0') {
+            return Err(UserError::Password);
+        }
+        let hash = match self.hasher {
+            Some(hasher) => hasher.hash(password, cx.rng)?,
+            None => PasswordHash::create(password, cx.rng),
+        };
+        Ok(hash?.as_str().to_owned())
+    }
+
     fn known(&self, user: &User, found: bool) -> Result<(), UserError> {
         if found {
             Ok(())
@@ -190,10 +246,3 @@ impl<'a> UserAdmin<'a> {
 const SHORTEST_PASSWORD: usize = 8;
 /// Longest password that is accepted, in bytes.
 const LONGEST_PASSWORD: usize = 1_024;
-
-fn hashed(password: &str, cx: &mut Context<'_>) -> Result<String, UserError> {
-    if !(SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&password.len()) || password.contains('\0') {
-        return Err(UserError::Password);
-    }
-    Ok(PasswordHash::create(password, cx.rng)?.as_str().to_owned())
-}

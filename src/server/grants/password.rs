@@ -115,7 +115,7 @@ fn authorized(server: &Server, client: &RegisteredClient, user: User, cx: &mut C
 /// Replaces an imported or outdated hash by one of today. Whoever set another password meanwhile wins.
 fn improve(server: &Server, user: &User, stored: &str, password: &str, cx: &mut Context<'_>) {
     let mut improved = || -> Result<bool, Box<dyn std::error::Error>> {
-        let hash = server.passwords.improve(password, cx.rng)??;
+        let hash = server.passwords.hash(password, cx.rng)??;
         Ok(server
             .store
             .upgrade_password_hash(&user.user_id, stored, hash.as_str())?)

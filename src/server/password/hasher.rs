@@ -96,8 +96,8 @@ impl PasswordHasher {
         Ok(right.filter(|_| matched).unwrap_or(Verdict::Wrong))
     }
 
-    /// Hashes a password that was found right, to replace an older hash of it.
-    pub fn improve(
+    /// Hashes a password that is to be stored.
+    pub fn hash(
         &self,
         password: &str,
         rng: &mut dyn CryptoRng,

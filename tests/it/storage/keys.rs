@@ -170,6 +170,7 @@ fn the_longest_token_life_of_keys_that_can_sign_is_raised_and_never_lowered() {
                 ClientUpdate::Changed => panic!("nobody else changes it"),
             }
         };
+        let (client, _) = store.client(&client.client_id).unwrap().unwrap();
         let client = update(client, 60);
         assert_eq!(lives(&store), [600, 7_200]);
         update(client, 9_000);

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use keywheel::storage::{AuditEvent, DatabaseUrl, Settings, Store};
 use tempfile::TempDir;
 
+pub(crate) mod api;
 pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod jwt;

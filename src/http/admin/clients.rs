@@ -1,0 +1,440 @@
+use std::fmt::Display;
+use std::str::FromStr;
+
+use actix_web::http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::call::{Call, Nothing, Page, Reply, etag};
+use super::operation::Operation;
+use super::problem::Problem;
+use crate::oauth::{
+    Audience, Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, NumericDate, Scope, Seconds,
+    TokenType,
+};
+use crate::server::admin::{
+    ClientChange, ClientDocument, ClientFilter, CreatedSecret, NewClientRequest, SecretDocument,
+};
+
+/// Clients and their secrets.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get(
+            "/clients",
+            "listClients",
+            "Lists clients in the order of their identifiers.",
+            list,
+        ),
+        Operation::send(
+            Method::POST,
+            "/clients",
+            "createClient",
+            "Registers a client and makes its first secret, which is shown this once.",
+            create,
+        )
+        .creating(),
+        Operation::get("/clients/{client_id}", "readClient", "Shows a client.", read),
+        Operation::send(
+            Method::PATCH,
+            "/clients/{client_id}",
+            "updateClient",
+            "Changes the members that are sent; null returns to the server's own value.",
+            update,
+        )
+        .conditional(),
+        Operation::act(
+            Method::DELETE,
+            "/clients/{client_id}",
+            "deleteClient",
+            "Deletes a client with its secrets and everything that was granted to it.",
+            delete,
+        )
+        .silent()
+        .conflicting(),
+        Operation::act(
+            Method::POST,
+            "/clients/{client_id}/disable",
+            "disableClient",
+            "Disables a client and ends all that was granted to it.",
+            disable,
+        )
+        .conflicting(),
+        Operation::act(
+            Method::POST,
+            "/clients/{client_id}/enable",
+            "enableClient",
+            "Enables a client.",
+            enable,
+        ),
+        Operation::get(
+            "/clients/{client_id}/secrets",
+            "listSecrets",
+            "Lists the secrets of a client, the oldest first.",
+            secrets,
+        ),
+        Operation::send(
+            Method::POST,
+            "/clients/{client_id}/secrets",
+            "addSecret",
+            "Makes a further secret, which is shown this once. Those that exist go on working.",
+            add_secret,
+        )
+        .creating(),
+        Operation::act(
+            Method::DELETE,
+            "/clients/{client_id}/secrets/{secret_id}",
+            "revokeSecret",
+            "Revokes a secret. One that was used in the last seven days only with force=true.",
+            revoke_secret,
+        )
+        .silent()
+        .conflicting(),
+    ]
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only clients that are enabled, or that are not.
+    enabled: Option<bool>,
+    /// At most so many: 1 to 200, and 50 if nothing is said.
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+fn list(call: &mut Call<'_, '_>, query: ListQuery) -> Result<Reply<Page<ClientDocument>>, Problem> {
+    let list = format!("clients?enabled={:?}", query.enabled);
+    let limit = call.limit(query.limit)?;
+    let cursor = call.cursor(query.cursor.as_deref(), &list)?;
+    let after = cursor.as_ref().and_then(|cursor| cursor.key().first());
+    let filter = ClientFilter {
+        enabled: query.enabled,
+        after: after.and_then(|id| ClientId::parse(id).ok()),
+        limit: limit + 1,
+    };
+    let read = call.clients().page(&filter)?;
+    let key = |client: &Client| vec![client.client_id.to_string()];
+    Ok(call.page((read, limit), &list, key, |client| client.into()).into())
+}
+
+/// A client to be registered. Lives are in seconds; an absent one is the server's to choose.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewClientDocument {
+    /// The identifier; generated when it is absent.
+    client_id: Option<String>,
+    client_name: String,
+    grant_types: Vec<String>,
+    /// All that the server knows, when it is absent.
+    token_endpoint_auth_methods: Option<Vec<String>>,
+    #[serde(default)]
+    scope: String,
+    #[serde(default)]
+    audience: Vec<String>,
+    access_ttl: Option<i64>,
+    refresh_ttl: Option<i64>,
+    refresh_absolute_ttl: Option<i64>,
+    refresh_retry_window: Option<i64>,
+    token_type: Option<String>,
+    claim_profile: Option<String>,
+    #[serde(default)]
+    introspect: bool,
+}
+
+/// A client just registered.
+#[derive(Debug, Serialize, JsonSchema)]
+struct CreatedClientDocument {
+    #[serde(flatten)]
+    client: ClientDocument,
+    /// Shown this once.
+    client_secret: String,
+    /// By which the secret can be revoked.
+    client_secret_id: String,
+    /// NumericDate; 0 for never (RFC 7591 §3.2.1).
+    client_secret_expires_at: i64,
+}
+
+fn create(
+    call: &mut Call<'_, '_>,
+    _: Nothing,
+    new: NewClientDocument,
+) -> Result<Reply<CreatedClientDocument>, Problem> {
+    let client_id = match &new.client_id {
+        Some(id) => Some(ClientId::parse(id).map_err(|error| Problem::invalid("client_id", error.to_string()))?),
+        None => None,
+    };
+    let request = NewClientRequest {
+        client_id,
+        metadata: ClientMetadata {
+            name: new.client_name,
+            grant_types: words("grant_types", &new.grant_types)?,
+            auth_methods: match &new.token_endpoint_auth_methods {
+                Some(methods) => words("token_endpoint_auth_methods", methods)?,
+                None => ClientAuthMethod::ALL.to_vec(),
+            },
+            scope: scope(&new.scope)?,
+            audiences: audiences(&new.audience)?,
+            access_ttl: new.access_ttl.map(Seconds::new),
+            refresh_ttl: new.refresh_ttl.map(Seconds::new),
+            refresh_absolute_ttl: new.refresh_absolute_ttl.map(Seconds::new),
+            refresh_retry_window: new.refresh_retry_window.map(Seconds::new),
+            token_type: new
+                .token_type
+                .as_deref()
+                .map_or(Ok(TokenType::default()), |name| word("token_type", name))?,
+            claim_profile: new
+                .claim_profile
+                .as_deref()
+                .map_or(Ok(ClaimProfile::default()), |name| word("claim_profile", name))?,
+            introspect: new.introspect,
+        },
+    };
+    let once = call.once("createClient")?;
+    let created = call.server.create_client(call.clients().once(once), request, call.cx)?;
+    let client = ClientDocument::from(&created.client);
+    let etag = etag(&client);
+    let CreatedSecret { secret, record } = created.secret;
+    let body = CreatedClientDocument {
+        client,
+        client_secret: secret.expose().to_owned(),
+        client_secret_id: record.id,
+        client_secret_expires_at: record.expires_at.map_or(0, NumericDate::epoch),
+    };
+    Ok(Reply { body, etag: Some(etag) })
+}
+
+fn read(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<ClientDocument>, Problem> {
+    Ok(Reply::tagged(ClientDocument::from(&the_client(call)?)))
+}
+
+/// What is to be different about a client; an absent member stays as it is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ClientPatch {
+    client_name: Option<String>,
+    grant_types: Option<Vec<String>>,
+    token_endpoint_auth_methods: Option<Vec<String>>,
+    scope: Option<String>,
+    audience: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "or_null")]
+    access_ttl: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "or_null")]
+    refresh_ttl: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "or_null")]
+    refresh_absolute_ttl: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "or_null")]
+    refresh_retry_window: Option<Option<i64>>,
+    token_type: Option<String>,
+    claim_profile: Option<String>,
+    introspect: Option<bool>,
+}
+
+/// Tells null from absent.
+fn or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+fn update(call: &mut Call<'_, '_>, _: Nothing, patch: ClientPatch) -> Result<Reply<ClientDocument>, Problem> {
+    let seen = the_client(call)?;
+    call.must_match(&etag(&ClientDocument::from(&seen)))?;
+    let span = |life: Option<Option<i64>>| life.map(|life| life.map(Seconds::new));
+    let change = ClientChange {
+        name: patch.client_name,
+        grant_types: patch
+            .grant_types
+            .map(|names| words("grant_types", &names))
+            .transpose()?,
+        auth_methods: patch
+            .token_endpoint_auth_methods
+            .map(|names| words("token_endpoint_auth_methods", &names))
+            .transpose()?,
+        scope: patch.scope.as_deref().map(scope).transpose()?,
+        audiences: patch.audience.as_deref().map(audiences).transpose()?,
+        access_ttl: span(patch.access_ttl),
+        refresh_ttl: span(patch.refresh_ttl),
+        refresh_absolute_ttl: span(patch.refresh_absolute_ttl),
+        refresh_retry_window: span(patch.refresh_retry_window),
+        token_type: patch
+            .token_type
+            .as_deref()
+            .map(|name| word("token_type", name))
+            .transpose()?,
+        claim_profile: patch
+            .claim_profile
+            .as_deref()
+            .map(|name| word("claim_profile", name))
+            .transpose()?,
+        introspect: patch.introspect,
+    };
+    let stays = |scope: &Scope| scope.tokens().any(|token| token == "keywheel:admin");
+    if change.scope.as_ref().is_some_and(|scope| !stays(scope)) {
+        not_the_last_admin(call, &seen)?;
+    }
+    let updated = call.clients().update_as_seen(&seen, change, call.cx.now)?;
+    Ok(Reply::tagged(ClientDocument::from(&updated)))
+}
+
+fn delete(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<Nothing>, Problem> {
+    let client = the_client(call)?;
+    not_the_last_admin(call, &client)?;
+    call.clients().delete(&client.client_id, call.cx.now)?;
+    Ok(Nothing {}.into())
+}
+
+fn disable(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<ClientDocument>, Problem> {
+    let client = the_client(call)?;
+    not_the_last_admin(call, &client)?;
+    call.clients().set_enabled(&client.client_id, false, call.cx.now)?;
+    Ok(Reply::tagged(ClientDocument::from(&the_client(call)?)))
+}
+
+fn enable(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<ClientDocument>, Problem> {
+    let client = the_client(call)?;
+    call.clients().set_enabled(&client.client_id, true, call.cx.now)?;
+    Ok(Reply::tagged(ClientDocument::from(&the_client(call)?)))
+}
+
+fn secrets(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<Vec<SecretDocument>>, Problem> {
+    let client_id = client_id(call)?;
+    secrets_of(call, &client_id)
+}
+
+/// The secrets of a client.
+pub(super) fn secrets_of(call: &Call<'_, '_>, client_id: &ClientId) -> Result<Reply<Vec<SecretDocument>>, Problem> {
+    let (_, secrets) = call.clients().show(client_id)?;
+    let shown = secrets.iter().map(|secret| SecretDocument::of(secret, call.cx.now));
+    Ok(shown.collect::<Vec<_>>().into())
+}
+
+/// A secret to be made. Times are NumericDates.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewSecretDocument {
+    /// From when on it is accepted; at once when it is absent.
+    not_before: Option<i64>,
+    /// From when on it is refused; never when it is absent.
+    expires_at: Option<i64>,
+}
+
+/// A secret just made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CreatedSecretDocument {
+    /// Shown this once.
+    client_secret: String,
+    /// By which the secret can be revoked.
+    client_secret_id: String,
+    /// NumericDate; 0 for never (RFC 7591 §3.2.1).
+    client_secret_expires_at: i64,
+}
+
+fn add_secret(
+    call: &mut Call<'_, '_>,
+    _: Nothing,
+    new: NewSecretDocument,
+) -> Result<Reply<CreatedSecretDocument>, Problem> {
+    let client_id = client_id(call)?;
+    add_secret_of(call, &client_id, &new)
+}
+
+/// Makes a further secret of a client.
+pub(super) fn add_secret_of(
+    call: &mut Call<'_, '_>,
+    client_id: &ClientId,
+    new: &NewSecretDocument,
+) -> Result<Reply<CreatedSecretDocument>, Problem> {
+    let date = |at: Option<i64>| at.map(NumericDate::from_epoch);
+    let (not_before, expires_at) = (date(new.not_before), date(new.expires_at));
+    if expires_at.is_some_and(|ends| ends <= call.cx.now) {
+        return Err(Problem::invalid("expires_at", "the secret would have ended already"));
+    }
+    let latest = NumericDate::from_epoch(LATEST);
+    if [not_before, expires_at].into_iter().flatten().any(|at| at > latest) {
+        return Err(Problem::invalid(
+            "expires_at",
+            "a secret begins and ends before the year 10000",
+        ));
+    }
+    let once = call.once(&format!("addSecret {client_id}"))?;
+    let admin = call.clients().once(once);
+    let CreatedSecret { secret, record } =
+        call.server
+            .add_secret(&admin, client_id, (not_before, expires_at), call.cx)?;
+    let body = CreatedSecretDocument {
+        client_secret: secret.expose().to_owned(),
+        client_secret_id: record.id,
+        client_secret_expires_at: record.expires_at.map_or(0, NumericDate::epoch),
+    };
+    Ok(body.into())
+}
+
+/// The last second that has a date of four digits (RFC 3339).
+const LATEST: i64 = 253_402_300_799;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevokeQuery {
+    /// Revoke it although it is in use.
+    #[serde(default)]
+    force: bool,
+}
+
+fn revoke_secret(call: &mut Call<'_, '_>, query: RevokeQuery) -> Result<Reply<Nothing>, Problem> {
+    let client_id = client_id(call)?;
+    revoke_secret_of(call, &client_id, &query)
+}
+
+/// Revokes a secret of a client.
+pub(super) fn revoke_secret_of(
+    call: &Call<'_, '_>,
+    client_id: &ClientId,
+    query: &RevokeQuery,
+) -> Result<Reply<Nothing>, Problem> {
+    let secret_id = call.part("secret_id", |id| Some(id.to_owned()))?;
+    call.clients()
+        .revoke_secret(client_id, &secret_id, query.force, call.cx.now)?;
+    Ok(Nothing {}.into())
+}
+
+fn client_id(call: &Call<'_, '_>) -> Result<ClientId, Problem> {
+    call.part("client_id", |id| ClientId::parse(id).ok())
+}
+
+fn the_client(call: &Call<'_, '_>) -> Result<Client, Problem> {
+    Ok(call.clients().show(&client_id(call)?)?.0)
+}
+
+fn not_the_last_admin(call: &Call<'_, '_>, client: &Client) -> Result<(), Problem> {
+    if call.server.is_last_admin(client)? {
+        return Err(Problem::of(
+            StatusCode::CONFLICT,
+            "this is the last client with the scope keywheel:admin: register another one first, or use the command line",
+        ));
+    }
+    Ok(())
+}
+
+fn word<T: FromStr<Err: Display>>(member: &str, name: &str) -> Result<T, Problem> {
+    name.parse()
+        .map_err(|error: T::Err| Problem::invalid(member, error.to_string()))
+}
+
+fn words<T: FromStr<Err: Display> + Ord>(member: &str, names: &[String]) -> Result<Vec<T>, Problem> {
+    let mut words: Vec<T> = names.iter().map(|name| word(member, name)).collect::<Result<_, _>>()?;
+    words.sort();
+    words.dedup();
+    Ok(words)
+}
+
+fn scope(text: &str) -> Result<Scope, Problem> {
+    if text.is_empty() {
+        return Ok(Scope::empty());
+    }
+    Scope::parse(text).map_err(|error| Problem::invalid("scope", error.to_string()))
+}
+
+fn audiences(names: &[String]) -> Result<Audiences, Problem> {
+    let parse = |name: &String| Audience::parse(name).map_err(|error| Problem::invalid("audience", error.to_string()));
+    names.iter().map(parse).collect()
+}

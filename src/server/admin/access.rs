@@ -1,0 +1,203 @@
+//! Who may administrate over the API: bearers of access tokens of this very server (RFC 6750).
+
+use std::net::IpAddr;
+
+use serde_json::json;
+
+use super::{
+    Actor, ClientAdmin, ClientError, CreatedClient, CreatedSecret, Cursor, CursorError, KeyAdmin, NewClientRequest,
+    Once, Reports, UserAdmin,
+};
+use crate::oauth::{Client, ClientId, FamilyId, NumericDate, Scope};
+use crate::server::{ActiveToken, Context, Failure, Server, TokenError};
+use crate::storage::{AuditEvent, AuditFilter, ClientFilter, FamilyFilter, TokenFamily};
+
+/// What a request to the API needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// To look.
+    Read,
+    /// To change.
+    Admin,
+    /// To look after the secrets of the client that the token was given to.
+    Own,
+}
+
+impl Right {
+    /// The scope that gives the right.
+    pub const fn scope(self) -> &'static str {
+        match self {
+            Right::Read => "keywheel:read",
+            Right::Admin => "keywheel:admin",
+            Right::Own => "keywheel:self",
+        }
+    }
+
+    fn is_given_by(self, scope: &Scope) -> bool {
+        let has = |right: Right| scope.tokens().any(|token| token == right.scope());
+        has(self) || (self == Right::Read && has(Right::Admin))
+    }
+}
+
+/// Somebody who was let in.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// For the audit trail.
+    pub actor: Actor,
+    /// The client that the token was given to.
+    pub client_id: ClientId,
+}
+
+/// Why somebody was not let in.
+#[derive(Debug)]
+pub enum NotAdmitted {
+    /// The token is not one of ours, is not meant for this server, or has ended (RFC 6750 §3.1 `invalid_token`).
+    InvalidToken,
+    /// The token is good and does not reach so far (RFC 6750 §3.1 `insufficient_scope`).
+    InsufficientScope(Right),
+    /// It could not be found out.
+    Failed(Failure),
+}
+
+impl Server {
+    /// Lets the bearer of a token in, if it is active at this moment, meant for the issuer, and gives the right. What it hangs on is
+    /// asked each time: a token that was revoked, or whose client was disabled, opens nothing a second later.
+    pub fn admit(
+        &self,
+        token: &str,
+        right: Right,
+        (address, request_id): (Option<IpAddr>, &str),
+        cx: &Context<'_>,
+    ) -> Result<Admitted, NotAdmitted> {
+        let active = match self.active_bearer(token, cx) {
+            Ok(active) => active.ok_or(NotAdmitted::InvalidToken)?,
+            Err(TokenError::Failed(failure)) => return Err(NotAdmitted::Failed(failure)),
+            Err(_) => return Err(NotAdmitted::InvalidToken),
+        };
+        let issuer = self.settings.issuer.as_str();
+        if !active.aud.iter().any(|audience| audience.as_str() == issuer) {
+            return Err(NotAdmitted::InvalidToken);
+        }
+        if !right.is_given_by(&active.scope) {
+            return Err(NotAdmitted::InsufficientScope(right));
+        }
+        let client_id = ClientId::parse(&active.client_id).map_err(|_no_client| NotAdmitted::InvalidToken)?;
+        // A user's token gives no hold of the secrets of the client that the user signed in to.
+        if right == Right::Own && active.sub != active.client_id {
+            return Err(NotAdmitted::InsufficientScope(right));
+        }
+        let ActiveToken {
+            sub,
+            client_id: of,
+            jti,
+            ..
+        } = &active;
+        let actor = Actor::with_token(sub, of, jti.as_deref().unwrap_or_default(), address, request_id);
+        Ok(Admitted { actor, client_id })
+    }
+
+    /// The creation that the `Idempotency-Key` of a request names.
+    pub fn once(&self, admitted: &Admitted, operation: &str, key: &str, body: &[u8]) -> Once {
+        Once::new(
+            self.vault.api_key(),
+            &[admitted.client_id.as_str(), operation],
+            key,
+            body,
+        )
+    }
+
+    /// A cursor as a word, for the list of that name and filters.
+    pub fn seal_cursor(&self, cursor: &Cursor, list: &str) -> String {
+        cursor.seal(self.vault.api_key(), list)
+    }
+
+    /// The cursor that a word is, if it was made for this list.
+    pub fn open_cursor(&self, text: &str, list: &str) -> Result<Cursor, CursorError> {
+        Cursor::open(text, self.vault.api_key(), list)
+    }
+
+    /// Acts on clients.
+    pub fn client_admin(&self, actor: Actor) -> ClientAdmin<'_> {
+        ClientAdmin::new(&self.store, actor)
+    }
+
+    /// Registers a client, and hashes its secret as this server does.
+    pub fn create_client(
+        &self,
+        admin: ClientAdmin<'_>,
+        request: NewClientRequest,
+        cx: &mut Context<'_>,
+    ) -> Result<CreatedClient, ClientError> {
+        admin.create(request, &self.vault, cx)
+    }
+
+    /// Makes a further secret of a client, likewise.
+    pub fn add_secret(
+        &self,
+        admin: &ClientAdmin<'_>,
+        client_id: &ClientId,
+        span: (Option<NumericDate>, Option<NumericDate>),
+        cx: &mut Context<'_>,
+    ) -> Result<CreatedSecret, ClientError> {
+        admin.add_secret(client_id, span, &self.vault, cx)
+    }
+
+    /// The token families that pass the filter.
+    pub fn token_families(&self, filter: &FamilyFilter) -> Result<Vec<TokenFamily>, Failure> {
+        Ok(self.store.families(filter)?)
+    }
+
+    /// Ends a token family; whether it lived.
+    pub fn revoke_token_family(&self, admitted: &Admitted, id: &FamilyId, now: NumericDate) -> Result<bool, Failure> {
+        let event = admitted
+            .actor
+            .event("family.revoked", now, json!({"family": id.as_str()}));
+        Ok(self.store.revoke_family(id, now, "administrator", &event)?)
+    }
+
+    /// The audit events that pass the filter, with their ids.
+    pub fn audit_page(&self, filter: &AuditFilter) -> Result<Vec<(i64, AuditEvent)>, Failure> {
+        Ok(self.store.audit_page(filter)?)
+    }
+
+    /// Acts on users; their passwords wait for the same threads as those of logins.
+    pub fn user_admin(&self, actor: Actor) -> UserAdmin<'_> {
+        UserAdmin::new(&self.store, actor).with_hasher(&self.passwords)
+    }
+
+    /// Acts on keys.
+    pub fn key_admin(&self, actor: Actor) -> KeyAdmin<'_> {
+        KeyAdmin::new(&self.store, &self.vault, self.wheel.policy(), actor)
+    }
+
+    /// Reports as of `now`.
+    pub fn reports(&self, now: NumericDate) -> Reports<'_> {
+        Reports::new(&self.store, self.settings.access_ttl, now)
+    }
+
+    /// Whether nobody could administrate over the API any more if the client were gone. Whoever has the command line still can, but
+    /// a script that takes away its own ground has made a mistake.
+    pub fn is_last_admin(&self, client: &Client) -> Result<bool, ClientError> {
+        let administrates = |client: &Client| client.enabled && Right::Admin.is_given_by(&client.metadata.scope);
+        if !administrates(client) {
+            return Ok(false);
+        }
+        let mut filter = ClientFilter {
+            enabled: Some(true),
+            ..ClientFilter::default()
+        };
+        loop {
+            let page = self.store.clients(&filter)?;
+            if page
+                .iter()
+                .any(|other| other.client_id != client.client_id && administrates(other))
+            {
+                return Ok(false);
+            }
+            match page.last() {
+                Some(last) if page.len() == filter.limit as usize => filter.after = Some(last.client_id.clone()),
+                _ => return Ok(true),
+            }
+        }
+    }
+}
