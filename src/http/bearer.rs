@@ -2,8 +2,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
-/// What a request carries by way of a bearer token (RFC 6750 §2.1). In a form or a query none is looked for.
-#[derive(Debug)]
+/// What a request carries by way of a bearer token (RFC 6750 §2.1). In a form or a query none is looked for. It cannot be
+/// printed.
 pub(super) enum Bearer {
     /// No credentials at all.
     Absent,

@@ -213,10 +213,20 @@ fn read(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<ClientDocument>, Pr
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ClientPatch {
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String")]
     client_name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
     grant_types: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
     token_endpoint_auth_methods: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String")]
     scope: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
     audience: Option<Vec<String>>,
     #[serde(default, deserialize_with = "or_null")]
     access_ttl: Option<Option<i64>>,
@@ -226,9 +236,20 @@ struct ClientPatch {
     refresh_absolute_ttl: Option<Option<i64>>,
     #[serde(default, deserialize_with = "or_null")]
     refresh_retry_window: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String")]
     token_type: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String")]
     claim_profile: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "bool")]
     introspect: Option<bool>,
+}
+
+/// null is no value of this member; absent, it stays as it is.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Tells null from absent.

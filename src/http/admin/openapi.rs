@@ -86,7 +86,7 @@ fn parameters(operation: &Operation, generator: &mut SchemaGenerator) -> Vec<Val
     if operation.conditional {
         let why = "The ETag of what is to be changed; without it nothing is changed.";
         parameters.push(json!({
-            "name": "If-Match", "in": "header", "required": true, "schema": {"type": "string"}, "description": why,
+            "name": "If-Match", "in": "header", "required": false, "schema": {"type": "string"}, "description": why,
         }));
     }
     if operation.repeatable {

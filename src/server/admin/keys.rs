@@ -62,9 +62,11 @@ pub struct Rotation {
     pub safe: bool,
     /// When not: verifiers with known defaults that may refuse its tokens, and for how long.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub verifiers: Vec<Refusing>,
     /// When not: who fetches the JWK set and has not got the key.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub fetchers: Vec<FetcherLine>,
 }
 
