@@ -10,6 +10,7 @@ const AUTHORIZATION: &str = "/oauth2/authorize";
 const TOKEN: &str = "/oauth2/token";
 const INTROSPECTION: &str = "/oauth2/introspect";
 const REVOCATION: &str = "/oauth2/revoke";
+const REGISTRATION: &str = "/oauth2/register";
 const JWKS: &str = "/.well-known/jwks.json";
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
@@ -21,6 +22,7 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     jwks: JWKS,
     introspection: INTROSPECTION,
     revocation: REVOCATION,
+    registration: REGISTRATION,
 };
 
 /// The public routes: at the root, and once more below the issuer's path when it has one, so that a proxy may strip the path or
