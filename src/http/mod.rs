@@ -14,6 +14,7 @@ mod guard;
 mod health;
 mod line;
 mod peer;
+mod register;
 mod response;
 mod routes;
 mod sampled;

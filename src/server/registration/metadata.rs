@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::oauth::{
-    Audience, BeyondPolicy, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ErrorCode, GrantType,
+    Audience, Audiences, BeyondPolicy, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ErrorCode, GrantType,
     OAuthError, RegistrationPolicy, Scope, TokenType,
 };
 use crate::server::TokenError;
@@ -67,7 +67,7 @@ impl RequestedMetadata {
             grant_types: Vec::new(),
             auth_methods: Vec::new(),
             scope: Scope::empty(),
-            audiences: policy.audiences().clone(),
+            audiences: Audiences::default(),
             access_ttl: None,
             refresh_ttl: None,
             refresh_absolute_ttl: None,
