@@ -43,9 +43,8 @@ pub(super) async fn update(state: web::Data<State>, request: HttpRequest, payloa
     let outcome = async {
         let client_id = segment(&request, "client_id");
         let (asked, requested) = asked_with_document(&state, &request, payload).await?;
-        let rule = move |server: &Server, cx: &mut Context<'_>| {
-            server.update_registration(&client_id, &asked, &requested, cx)
-        };
+        let rule =
+            move |server: &Server, cx: &mut Context<'_>| server.update_registration(&client_id, &asked, &requested, cx);
         document(StatusCode::OK, &decided(&state, rule).await?)
     };
     answer(&state, &request, outcome.await)
@@ -66,9 +65,8 @@ pub(super) async fn delete(state: web::Data<State>, request: HttpRequest) -> Htt
 pub(super) async fn add_secret(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
     let outcome = async {
         let (asked, client_id) = (asked(&state, &request)?, segment(&request, "client_id"));
-        let rule = move |server: &Server, cx: &mut Context<'_>| {
-            server.add_secret_of_registration(&client_id, &asked, cx)
-        };
+        let rule =
+            move |server: &Server, cx: &mut Context<'_>| server.add_secret_of_registration(&client_id, &asked, cx);
         document(StatusCode::CREATED, &decided(&state, rule).await?)
     };
     answer(&state, &request, outcome.await)
@@ -122,7 +120,9 @@ fn asked(state: &State, request: &HttpRequest) -> Result<RegistrationRequest, Re
         Bearer::Several => return invalid(ErrorCode::InvalidRequest, "send one Authorization header"),
     };
     let address = peer::address(request, &state.trusted_proxies).map_err(|_malformed| {
-        Refusal::of(OAuthError::invalid_request("X-Forwarded-For is not a list of addresses"))
+        Refusal::of(OAuthError::invalid_request(
+            "X-Forwarded-For is not a list of addresses",
+        ))
     })?;
     Ok(RegistrationRequest {
         token,

@@ -41,7 +41,8 @@ pub use owner::{Owner, OwnerError};
 pub use parameters::{Parameter, Parameters, form_decode};
 pub use refresh_token::{FamilyId, FamilyIdError, RefreshKey, RefreshToken};
 pub use registration::{
-    BeyondPolicy, InitialAccessToken, InitialAccessTokenRecord, RegistrationAccessToken, RegistrationPolicy, RegistrationPolicyError,
+    BeyondPolicy, InitialAccessToken, InitialAccessTokenRecord, RegistrationAccessToken, RegistrationPolicy,
+    RegistrationPolicyError,
 };
 pub use scope::{Scope, ScopeError};
 pub use secret::{ClientSecret, SecretHash, SecretHasher};

@@ -139,7 +139,11 @@ impl RegistrationPolicy {
 
     /// Refuses metadata with more rights than these, and names the first member that has them.
     pub fn allows(&self, metadata: &ClientMetadata) -> Result<(), BeyondPolicy> {
-        if !metadata.grant_types.iter().all(|grant| self.grant_types.contains(grant)) {
+        if !metadata
+            .grant_types
+            .iter()
+            .all(|grant| self.grant_types.contains(grant))
+        {
             return Err(BeyondPolicy::GrantTypes);
         }
         if !metadata.scope.is_within(&self.scope) {
@@ -147,7 +151,12 @@ impl RegistrationPolicy {
         }
         // A client without an audience has the issuer's, which is more than a list of others.
         let widened = metadata.audiences.is_empty() && !self.audiences.is_empty();
-        if widened || !metadata.audiences.iter().all(|audience| self.audiences.contains(audience)) {
+        if widened
+            || !metadata
+                .audiences
+                .iter()
+                .all(|audience| self.audiences.contains(audience))
+        {
             return Err(BeyondPolicy::Audiences);
         }
         Ok(())
@@ -189,7 +198,11 @@ mod tests {
     use super::*;
     use crate::oauth::{ClaimProfile, ClientAuthMethod, TokenType};
 
-    fn policy(grants: &[GrantType], scope: &str, audiences: &str) -> Result<RegistrationPolicy, RegistrationPolicyError> {
+    fn policy(
+        grants: &[GrantType],
+        scope: &str,
+        audiences: &str,
+    ) -> Result<RegistrationPolicy, RegistrationPolicyError> {
         RegistrationPolicy::new(
             grants.to_vec(),
             Scope::parse(scope).unwrap(),
@@ -243,7 +256,12 @@ mod tests {
     #[test]
     fn no_policy_gives_a_scope_that_administers_the_server() {
         let grants = [GrantType::ClientCredentials];
-        for scope in ["keywheel:admin", "read keywheel:read", "keywheel:self", "keywheel:made-up"] {
+        for scope in [
+            "keywheel:admin",
+            "read keywheel:read",
+            "keywheel:self",
+            "keywheel:made-up",
+        ] {
             let refused = policy(&grants, scope, "");
             assert_eq!(refused, Err(RegistrationPolicyError::ReservedScope), "{scope}");
         }

@@ -99,8 +99,7 @@ impl Store {
     pub fn revoke_initial_access_token(&self, id: &str, event: &AuditEvent) -> Result<bool, Error> {
         let (id, event) = (id.to_owned(), event.clone());
         self.administer(move |conn| {
-            let deleted =
-                on!(conn, c => diesel::delete(initial_access_tokens::table.find(&id)).execute(c))?;
+            let deleted = on!(conn, c => diesel::delete(initial_access_tokens::table.find(&id)).execute(c))?;
             Ok(if deleted > 0 {
                 Effect::of(true, event)
             } else {
@@ -164,8 +163,12 @@ impl Store {
                 .get_result(c)
                 .optional())?;
             let Some((client, row)) = found else { return Ok(None) };
-            let policy = policy([&row.grant_types, &row.scope, &row.audiences])
-                .map_err(|why| Fault::corrupt("registrations", format!("that of client {:?}, of which {why}", id.as_str())))?;
+            let policy = policy([&row.grant_types, &row.scope, &row.audiences]).map_err(|why| {
+                Fault::corrupt(
+                    "registrations",
+                    format!("that of client {:?}, of which {why}", id.as_str()),
+                )
+            })?;
             Ok(Some(Registration {
                 client: client.into_client()?,
                 registered_with: row.registered_with,
@@ -268,7 +271,8 @@ impl TokenRow {
     }
 
     fn into_record(self) -> Result<InitialAccessTokenRecord, Fault> {
-        let corrupt = |why: &str| Fault::corrupt("initial_access_tokens", format!("token {:?}, of which {why}", self.id));
+        let corrupt =
+            |why: &str| Fault::corrupt("initial_access_tokens", format!("token {:?}, of which {why}", self.id));
         Ok(InitialAccessTokenRecord {
             hash: SecretHash::from_bytes(&self.hash).ok_or_else(|| corrupt("the hash has not 32 bytes"))?,
             uses_left: u32::try_from(self.uses_left).map_err(|error| corrupt(&error.to_string()))?,

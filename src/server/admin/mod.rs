@@ -17,15 +17,13 @@ mod users;
 pub use apply::{Act, Adopt, ApplyError, ClientPlan, Conflict, Declaration, DeclaredClient, MemberChange, Plan, Prune};
 pub use backup::BackupReport;
 pub use client_rules::{BrokenRule, Member, broken_rules};
-pub(super) use clients::{facts, new_secret};
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
+pub(super) use clients::{facts, new_secret};
 pub use declared_secret::{DeclaredSecret, SecretAct, SecretChange};
 pub use exposure::{Exposure, VerifierExposure};
 pub use fetchers::{FetcherLine, Refusing};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};
 pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
-pub use registration::{
-    CreatedInitialAccessToken, NewInitialAccessToken, RegistrationAdmin, RegistrationTokenError,
-};
+pub use registration::{CreatedInitialAccessToken, NewInitialAccessToken, RegistrationAdmin, RegistrationTokenError};
 pub use reports::{NotableSecret, OftenRefused, OverIssuance, Reports, UnusedClient};
 pub use users::{UserAdmin, UserError};

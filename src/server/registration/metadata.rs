@@ -7,8 +7,8 @@ use serde_json::Value;
 use url::Url;
 
 use crate::oauth::{
-    Audience, Audiences, BeyondPolicy, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ErrorCode, GrantType,
-    OAuthError, RegistrationPolicy, Scope, TokenType,
+    Audience, Audiences, BeyondPolicy, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ErrorCode,
+    GrantType, OAuthError, RegistrationPolicy, Scope, TokenType,
 };
 use crate::server::TokenError;
 use crate::server::admin::broken_rules;
@@ -282,7 +282,9 @@ impl RequestedMetadata {
 fn is_https(text: &str) -> bool {
     let plain = text.len() <= LONGEST_URL
         && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
-        && text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+        && text
+            .get(..8)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
     plain && Url::parse(text).is_ok_and(|url| url.username().is_empty() && url.password().is_none())
 }
 

@@ -55,7 +55,14 @@ impl Server {
         let secret = new_secret(self.vault.hasher(), (None, None), cx.now, cx.rng);
         let access_token = RegistrationAccessToken::generate(cx.rng);
         let actor = format!("registration:{}", token.id);
-        let event = event("client.registered", actor, &client_id, request, cx.now, facts(&metadata));
+        let event = event(
+            "client.registered",
+            actor,
+            &client_id,
+            request,
+            cx.now,
+            facts(&metadata),
+        );
         let new = NewRegistration {
             client: NewClient {
                 client_id,
@@ -116,7 +123,11 @@ impl Server {
         let event = own_event("client.deleted", &client, request, cx.now, json!({}));
         let deleted = self.store.delete_client(&client.client_id, &event)?;
         self.directory.forget(client.client_id.as_str());
-        if deleted { Ok(()) } else { Err(not_this_clients().into()) }
+        if deleted {
+            Ok(())
+        } else {
+            Err(not_this_clients().into())
+        }
     }
 
     /// Makes a further secret for the client, so that it can change over to it; the others go on working. No RFC has this: an
@@ -185,7 +196,10 @@ impl Server {
     /// Nothing is changed in a database that was put back to an earlier state, until somebody has looked at it.
     fn refuse_if_restored(&self) -> Result<(), Failure> {
         if self.watch.is_restored() {
-            return Err(Failure::Unavailable("the database was restored and not finalized", None));
+            return Err(Failure::Unavailable(
+                "the database was restored and not finalized",
+                None,
+            ));
         }
         Ok(())
     }
@@ -248,13 +262,7 @@ fn client_actor(client: &Client) -> String {
     format!("client:{}", client.client_id)
 }
 
-fn own_event(
-    name: &str,
-    client: &Client,
-    request: &RegistrationRequest,
-    at: NumericDate,
-    detail: Value,
-) -> AuditEvent {
+fn own_event(name: &str, client: &Client, request: &RegistrationRequest, at: NumericDate, detail: Value) -> AuditEvent {
     event(name, client_actor(client), &client.client_id, request, at, detail)
 }
 
