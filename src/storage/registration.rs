@@ -38,7 +38,7 @@ pub enum RegistrationOutcome {
     Registered(Client),
     /// The initial access token is used up, has expired or was revoked.
     Spent,
-    /// It was used too often in this hour.
+    /// It, or all tokens together, were used too often in this hour.
     TooOften,
     /// The client's identifier is taken.
     Exists,
@@ -57,7 +57,9 @@ pub struct Registration {
 
 impl Store {
     /// Most clients that one initial access token registers in an hour of the clock.
-    pub const MAX_REGISTRATIONS_PER_HOUR: i64 = 1_000;
+    pub const MAX_REGISTRATIONS_PER_TOKEN: i64 = 1_000;
+    /// Most clients that all of them together register in an hour of the clock.
+    pub const MAX_REGISTRATIONS: i64 = 10_000;
 
     /// Stores an initial access token.
     pub fn create_initial_access_token(
@@ -119,7 +121,7 @@ impl Store {
                 return Ok(Effect::none(RegistrationOutcome::Spent));
             };
             let in_hour = if token.last_hour == hour { token.uses_in_hour } else { 0 };
-            if in_hour >= Store::MAX_REGISTRATIONS_PER_HOUR {
+            if in_hour >= Store::MAX_REGISTRATIONS_PER_TOKEN || registered_in(conn, hour)? >= Store::MAX_REGISTRATIONS {
                 return Ok(Effect::none(RegistrationOutcome::TooOften));
             }
             let Some(client) = client_rows::insert(conn, &new.client)? else {
@@ -215,6 +217,15 @@ fn token_row(conn: &mut Conn, id: &str) -> Result<Option<TokenRow>, Fault> {
         .select(TokenRow::as_select())
         .get_result(c)
         .optional())?)
+}
+
+/// How many clients the tokens that there are registered in an hour.
+fn registered_in(conn: &mut Conn, hour: i64) -> Result<i64, Fault> {
+    let uses: Vec<i64> = on!(conn, c => initial_access_tokens::table
+        .filter(initial_access_tokens::last_hour.eq(hour))
+        .select(initial_access_tokens::uses_in_hour)
+        .load(c))?;
+    Ok(uses.into_iter().sum())
 }
 
 #[derive(Queryable, Selectable, Insertable)]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response};
 use crate::support::server::{Credentials, ISSUER, START, TestServer};
-use crate::support::{on_both, on_sqlite};
+use crate::support::{audit_event, on_both, on_sqlite};
 
 /// The registration endpoint.
 const REGISTER: &str = "/oauth2/register";
@@ -268,7 +268,7 @@ fn a_malformed_unknown_foreign_used_expired_or_revoked_token_is_invalid() {
 fn a_token_registers_so_many_clients_in_an_hour_and_no_more() {
     on_both(|database| {
         let server = TestServer::start(database.url());
-        let initial = initial(&server, 10);
+        let [initial, other] = [initial(&server, 10), initial(&server, 1)];
         registered(&server, &initial.token, &json!({}));
         database.execute("UPDATE initial_access_tokens SET uses_in_hour = 999");
         registered(&server, &initial.token, &json!({}));
@@ -280,8 +280,20 @@ fn a_token_registers_so_many_clients_in_an_hour_and_no_more() {
         assert_eq!(server.count("clients"), 2);
         server.advance(Seconds::new(wait));
         registered(&server, &initial.token, &json!({}));
-        let left = database.query("SELECT uses_left AS value FROM initial_access_tokens");
+        let left = database.query("SELECT max(uses_left) AS value FROM initial_access_tokens");
         assert_eq!(left, ["7"], "a refusal costs no use");
+
+        // All tokens together.
+        database.execute(&format!(
+            "UPDATE initial_access_tokens SET uses_in_hour = 9999, last_hour = {} WHERE id = '{}'",
+            server.now().epoch() / 3_600,
+            other.id
+        ));
+        assert_refused(
+            &register(&server, &initial.token, &json!({})),
+            429,
+            "temporarily_unavailable",
+        );
     });
 }
 
@@ -307,6 +319,32 @@ fn of_many_that_register_with_one_token_at_once_as_many_do_as_it_has_uses() {
         for table in ["clients", "client_secrets", "registrations"] {
             assert_eq!(server.count(table), 10, "{table}");
         }
+    });
+}
+
+#[test]
+fn a_restored_database_registers_nobody_with_a_token_of_before() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let initial = initial(&server, 2);
+        let client = registered(&server, &initial.token, &json!({}));
+        let later = |seconds| {
+            server.advance(Seconds::new(seconds));
+            server.tick().unwrap();
+        };
+        later(10);
+        // As if the registration had never been recorded.
+        database.execute("DELETE FROM audit_events WHERE id = (SELECT max(id) FROM audit_events)");
+        later(10);
+        let refused = register(&server, &initial.token, &json!({}));
+        assert_refused(&refused, 503, "temporarily_unavailable");
+
+        let event = audit_event("restore.finalized");
+        server.store.finalize_restore(&[], &event).unwrap();
+        later(10);
+        // It may have been used up or revoked since the backup.
+        assert_challenged(&register(&server, &initial.token, &json!({})), Some("invalid_token"));
+        server.granted(&credentials(&client), &[]);
     });
 }
 
