@@ -72,6 +72,7 @@ fn a_client_reads_and_replaces_what_is_registered_for_it() {
             "no secret is kept that could be told"
         );
 
+        assert_eq!(server.token(&client.credentials, &[]).json()["scope"], SCOPE);
         let members =
             json!({"client_name": "New", "scope": "read", "token_endpoint_auth_method": "client_secret_basic"});
         let updated = client.update(&server, &members);
