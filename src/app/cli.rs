@@ -1,10 +1,12 @@
 mod observing;
+mod registering;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use self::observing::{AuditCommand, ReportCommand};
+pub(super) use self::registering::{CreateTokenArgs, RegistrationTokenCommand};
 use super::output::Output;
 use crate::oauth::{Audience, ClaimProfile, ClientAuthMethod, ClientId, GrantType, Scope, Seconds, TokenType};
 use crate::server::admin::Activation;
@@ -30,6 +32,9 @@ pub(super) enum Command {
     /// Register clients and change them
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Let others register clients themselves, within bounds (RFC 7591)
+    #[command(subcommand)]
+    RegistrationToken(RegistrationTokenCommand),
     /// Make clients as a file declares them: all of it or nothing
     Apply(ApplyArgs),
     /// Make users and change them
@@ -457,6 +462,7 @@ mod tests {
             "keys export -id --public",
             "keys renew -id",
             "client secret revoke billing -id --force",
+            "registration-token revoke -id",
         ] {
             let words = std::iter::once("keywheel").chain(command.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{command}");

@@ -27,7 +27,8 @@ pub(super) fn text(lines: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints a table on stdout. Control characters in cells are made visible, so that no name can drive a terminal.
+/// Prints a table on stdout. Control characters in cells are made visible, and so are those that turn the direction of text: no name
+/// can drive a terminal, or look like another.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
     table
@@ -81,25 +82,31 @@ impl AsDynError for crate::server::Failure {
 }
 
 fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if drives(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn visible_lines(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
+        .map(|c| if drives(c) && c != '\n' { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// Whether a character does something to its neighbours instead of being seen: control characters, and those of Unicode's
+/// bidirectional algorithm, by which a name could look like another.
+fn drives(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    // D-21
+    // D-21, Y-14
     #[test]
     fn a_name_cannot_drive_the_terminal() {
         assert_eq!(visible("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(visible("a\u{202e}nimda\u{2066}b"), "a\u{fffd}nimda\u{fffd}b");
         assert_eq!(visible_lines("a\nb\u{7}"), "a\nb\u{fffd}");
     }
 

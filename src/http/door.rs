@@ -48,17 +48,17 @@ pub(super) async fn answer<T: Serialize + Send + 'static>(
     response
 }
 
-/// Whatever is not `POST`: 405, and the parameters are not looked at.
-pub(super) fn method_not_allowed(state: &State, endpoint: Endpoint) -> HttpResponse {
-    let refusal = Refusal::method("POST");
+/// Any other method: 405, and the parameters are not looked at.
+pub(super) fn method_not_allowed(state: &State, endpoint: Endpoint, methods: &'static str) -> HttpResponse {
+    let refusal = Refusal::method(methods);
     state.server.metrics().answered(endpoint, None, refusal.outcome());
     refusal.response()
 }
 
 /// A preflight learns the methods, and no origin is allowed: browsers have no client credentials.
-pub(super) async fn options() -> HttpResponse {
+pub(super) fn options(methods: &'static str) -> HttpResponse {
     HttpResponse::NoContent()
-        .insert_header((ALLOW, HeaderValue::from_static("POST")))
+        .insert_header((ALLOW, HeaderValue::from_static(methods)))
         .finish()
 }
 
@@ -71,11 +71,7 @@ async fn decided<T: Send + 'static>(
     grant_type: &mut Option<String>,
 ) -> Result<T, Refusal> {
     let refused = |client: Option<&ClientId>, address: Option<IpAddr>, refusal: &Refusal| {
-        if let Some(suppressed) = state.refusals.admit(Instant::now()) {
-            let client = client.map_or("-", ClientId::as_str);
-            let (path, reason) = (request.path(), refusal.reason());
-            info!(event = "token.refused", path, client, ?address, reason, suppressed);
-        }
+        log_refusal(state, request, client, address, refusal);
     };
     let authorization = the_authorization(request);
     let address = peer::address(request, &state.trusted_proxies);
@@ -113,7 +109,7 @@ async fn door<T: Send + 'static>(
         Some(line) => Some(line.turn().await.map_err(|Full| overloaded())?),
         None => None,
     };
-    let decided = decide(state, &request, rule, Reach::Memory);
+    let decided = decide(state, Reach::Memory, |cx| rule(&state.server, &request, cx));
     drop(turn);
     match decided {
         Ok(answer) => Ok(answer),
@@ -140,7 +136,10 @@ async fn hop<T: Send + 'static>(
             &state.logins
         };
         let (state, request) = (state.clone(), Arc::clone(&request));
-        match pool.run(move || decide(&state, &request, rule, reach)).await {
+        match pool
+            .run(move || decide(&state, reach, |cx| rule(&state.server, &request, cx)))
+            .await
+        {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(Decided::Refused(refusal))) => return Err(refusal),
             Ok(Err(Decided::Needs(farther))) if farther > reach => reach = farther,
@@ -150,13 +149,18 @@ async fn hop<T: Send + 'static>(
     }
 }
 
-enum Decided {
+/// Why there is no answer yet, or none at all.
+pub(super) enum Decided {
     Refused(Refusal),
     Needs(Reach),
 }
 
 /// Asks the rules. A panic below is this request's alone: the process and the connection live on.
-fn decide<T>(state: &State, request: &TokenRequest, rule: Rule<T>, reach: Reach) -> Result<T, Decided> {
+pub(super) fn decide<T>(
+    state: &State,
+    reach: Reach,
+    rules: impl FnOnce(&mut Context<'_>) -> Result<T, TokenError>,
+) -> Result<T, Decided> {
     let decided = catch_unwind(AssertUnwindSafe(|| {
         let mut rng = state.edge.rng()?;
         let mut cx = Context {
@@ -164,7 +168,7 @@ fn decide<T>(state: &State, request: &TokenRequest, rule: Rule<T>, reach: Reach)
             rng: &mut rng,
             reach,
         };
-        rule(&state.server, request, &mut cx)
+        rules(&mut cx)
     }));
     match decided {
         Ok(Ok(answer)) => Ok(answer),
@@ -176,9 +180,24 @@ fn decide<T>(state: &State, request: &TokenRequest, rule: Rule<T>, reach: Reach)
             Err(Decided::Refused(Refusal::failed(failure.code())))
         }
         Err(_) => {
-            error!("a token request panicked");
+            error!("a request panicked");
             Err(Decided::Refused(Refusal::failed(ErrorCode::ServerError)))
         }
+    }
+}
+
+/// Tells the operator why a request was refused, unless there are too many of them.
+pub(super) fn log_refusal(
+    state: &State,
+    request: &HttpRequest,
+    client: Option<&ClientId>,
+    address: Option<IpAddr>,
+    refusal: &Refusal,
+) {
+    if let Some(suppressed) = state.refusals.admit(Instant::now()) {
+        let client = client.map_or("-", ClientId::as_str);
+        let (path, reason) = (request.path(), refusal.reason());
+        info!(event = "token.refused", path, client, ?address, reason, suppressed);
     }
 }
 

@@ -15,6 +15,7 @@ mod guard;
 mod health;
 mod line;
 mod peer;
+mod register;
 mod response;
 mod routes;
 mod sampled;

@@ -25,6 +25,8 @@ enum Extra {
     Allow(&'static str),
     AcceptEncoding(&'static str),
     RetryAfter(Seconds),
+    /// No token was sent, so that nothing is said of one (RFC 6750 §3.1).
+    BareChallenge,
 }
 
 impl Refusal {
@@ -63,7 +65,7 @@ impl Refusal {
     pub(super) fn too_many(wait: Seconds) -> Self {
         let error = OAuthError {
             code: ErrorCode::TemporarilyUnavailable,
-            description: Some("too many failed attempts: wait before the next one"),
+            description: Some("too many attempts: wait for as long as Retry-After says"),
             reason: "throttled",
         };
         Refusal {
@@ -71,6 +73,22 @@ impl Refusal {
             error,
             close: false,
             extra: Some(Extra::RetryAfter(wait)),
+        }
+    }
+
+    /// A bearer token is needed, and none was sent (RFC 6750 §3.1).
+    pub(super) fn no_token(description: &'static str) -> Self {
+        Refusal {
+            extra: Some(Extra::BareChallenge),
+            ..Refusal::of(OAuthError::new(ErrorCode::InvalidToken, description))
+        }
+    }
+
+    /// What the path names is not there (RFC 9110 §15.5.5).
+    pub(super) fn absent(description: &'static str) -> Self {
+        Refusal {
+            status: StatusCode::NOT_FOUND,
+            ..Refusal::of(OAuthError::invalid_request(description))
         }
     }
 
@@ -105,6 +123,11 @@ impl Refusal {
         match self.error.code {
             // RFC 9110 §15.5.2 demands the header with every 401.
             ErrorCode::InvalidClient => response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))),
+            ErrorCode::InvalidToken => {
+                let bare = matches!(self.extra, Some(Extra::BareChallenge));
+                let challenge = if bare { BEARER } else { INVALID_BEARER };
+                response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)))
+            }
             ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable if self.extra.is_none() => {
                 response.insert_header((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)))
             }
@@ -114,7 +137,7 @@ impl Refusal {
             Some(Extra::Allow(methods)) => response.insert_header((ALLOW, HeaderValue::from_static(methods))),
             Some(Extra::AcceptEncoding(coding)) => response.insert_header(("accept-encoding", coding)),
             Some(Extra::RetryAfter(wait)) => response.insert_header((RETRY_AFTER, wait.get().max(1).to_string())),
-            None => &mut response,
+            Some(Extra::BareChallenge) | None => &mut response,
         };
         if self.close {
             response.force_close();
@@ -128,6 +151,8 @@ impl Refusal {
 }
 
 const CHALLENGE: &str = r#"Basic realm="keywheel", charset="UTF-8""#;
+const BEARER: &str = r#"Bearer realm="keywheel""#;
+const INVALID_BEARER: &str = r#"Bearer realm="keywheel", error="invalid_token""#;
 /// Soon enough for a client to recover by itself, late enough not to be a flood.
 const RETRY_AFTER_SECONDS: &str = "2";
 

@@ -6,13 +6,14 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource, Responder, Route};
 
 use super::admin::{self, Api};
-use super::{State, authorize, documents, door, health, response, token};
+use super::{State, authorize, documents, door, health, register, response, token};
 use crate::server::{Endpoint, Endpoints};
 
 const AUTHORIZATION: &str = "/oauth2/authorize";
 const TOKEN: &str = "/oauth2/token";
 const INTROSPECTION: &str = "/oauth2/introspect";
 const REVOCATION: &str = "/oauth2/revoke";
+const REGISTRATION: &str = "/oauth2/register";
 const JWKS: &str = "/.well-known/jwks.json";
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
@@ -24,6 +25,7 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     jwks: JWKS,
     introspection: INTROSPECTION,
     revocation: REVOCATION,
+    registration: REGISTRATION,
 };
 
 /// The public routes: at the root, and once more below the issuer's path when it has one, so that a proxy may strip the path or
@@ -45,6 +47,32 @@ fn below(app: &mut ServiceConfig, prefix: &str) {
     app.service(posted(&at(TOKEN), Endpoint::Token).route(web::post().to(token::token)))
         .service(posted(&at(INTROSPECTION), Endpoint::Introspection).route(web::post().to(token::introspect)))
         .service(posted(&at(REVOCATION), Endpoint::Revocation).route(web::post().to(token::revoke)))
+        .service(posted(&at(REGISTRATION), Endpoint::Registration).route(web::post().to(register::register)))
+        .service(
+            answering(
+                &at(&format!("{REGISTRATION}/{{client_id}}")),
+                Endpoint::Registration,
+                "GET, PUT, DELETE",
+            )
+            .route(web::get().to(register::read))
+            .route(web::put().to(register::update))
+            .route(web::delete().to(register::delete)),
+        )
+        .service(
+            posted(
+                &at(&format!("{REGISTRATION}/{{client_id}}/secrets")),
+                Endpoint::Registration,
+            )
+            .route(web::post().to(register::add_secret)),
+        )
+        .service(
+            answering(
+                &at(&format!("{REGISTRATION}/{{client_id}}/secrets/{{secret_id}}")),
+                Endpoint::Registration,
+                "DELETE",
+            )
+            .route(web::delete().to(register::revoke_secret)),
+        )
         .service(document(&at(JWKS), documents::jwks))
         .service(document(&at(AUTHORIZATION_SERVER), documents::metadata))
         .service(document(&at(OPENID_CONFIGURATION), documents::metadata))
@@ -77,11 +105,16 @@ fn read() -> Route {
     }))
 }
 
-/// An endpoint to which an authenticated client posts a form.
+/// An endpoint to which somebody posts who authenticates.
 fn posted(path: &str, endpoint: Endpoint) -> Resource {
-    let refused = move |state: web::Data<State>| async move { door::method_not_allowed(&state, endpoint) };
+    answering(path, endpoint, "POST")
+}
+
+/// An endpoint that answers these methods, each with a route of its own to be added.
+fn answering(path: &str, endpoint: Endpoint, methods: &'static str) -> Resource {
+    let refused = move |state: web::Data<State>| async move { door::method_not_allowed(&state, endpoint, methods) };
     web::resource(path)
-        .route(web::method(Method::OPTIONS).to(door::options))
+        .route(web::method(Method::OPTIONS).to(move || async move { door::options(methods) }))
         .default_service(web::to(refused))
 }
 

@@ -2,7 +2,7 @@ use thiserror::Error;
 
 /// An error code of the token endpoint and its neighbours.
 ///
-/// RFC 6749 §5.2, RFC 8707 §2 and RFC 6750 §3.1 define all but the last two; those come from RFC 6749 §4.1.2.1 and accompany a 5xx
+/// RFC 6749 §5.2, RFC 8707 §2, RFC 6750 §3.1 and RFC 7591 §3.2.2 define all but the last two; those come from RFC 6749 §4.1.2.1 and accompany a 5xx
 /// status, because a fault of the server must never read like a fault of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
@@ -20,8 +20,18 @@ pub enum ErrorCode {
     InvalidScope,
     /// The resource or audience is malformed or not registered (RFC 8707).
     InvalidTarget,
+    /// The bearer token is unknown, expired or revoked (RFC 6750 §3.1).
+    InvalidToken,
     /// The client lacks a right (RFC 6750 §3.1).
     InsufficientScope,
+    /// A redirection URI is not accepted (RFC 7591 §3.2.2).
+    InvalidRedirectUri,
+    /// A member of the client's metadata is malformed or not allowed (RFC 7591 §3.2.2).
+    InvalidClientMetadata,
+    /// The software statement is malformed (RFC 7591 §3.2.2).
+    InvalidSoftwareStatement,
+    /// The software statement is nobody's whom the server trusts (RFC 7591 §3.2.2).
+    UnapprovedSoftwareStatement,
     /// The server failed; nothing the client can mend.
     ServerError,
     /// The server cannot answer for the moment.
@@ -30,7 +40,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the RFCs.
-    pub const ALL: [ErrorCode; 10] = [
+    pub const ALL: [ErrorCode; 15] = [
         ErrorCode::InvalidRequest,
         ErrorCode::InvalidClient,
         ErrorCode::InvalidGrant,
@@ -38,7 +48,12 @@ impl ErrorCode {
         ErrorCode::UnsupportedGrantType,
         ErrorCode::InvalidScope,
         ErrorCode::InvalidTarget,
+        ErrorCode::InvalidToken,
         ErrorCode::InsufficientScope,
+        ErrorCode::InvalidRedirectUri,
+        ErrorCode::InvalidClientMetadata,
+        ErrorCode::InvalidSoftwareStatement,
+        ErrorCode::UnapprovedSoftwareStatement,
         ErrorCode::ServerError,
         ErrorCode::TemporarilyUnavailable,
     ];
@@ -53,7 +68,12 @@ impl ErrorCode {
             ErrorCode::UnsupportedGrantType => ("unsupported_grant_type", 400),
             ErrorCode::InvalidScope => ("invalid_scope", 400),
             ErrorCode::InvalidTarget => ("invalid_target", 400),
+            ErrorCode::InvalidToken => ("invalid_token", 401),
             ErrorCode::InsufficientScope => ("insufficient_scope", 403),
+            ErrorCode::InvalidRedirectUri => ("invalid_redirect_uri", 400),
+            ErrorCode::InvalidClientMetadata => ("invalid_client_metadata", 400),
+            ErrorCode::InvalidSoftwareStatement => ("invalid_software_statement", 400),
+            ErrorCode::UnapprovedSoftwareStatement => ("unapproved_software_statement", 400),
             ErrorCode::ServerError => ("server_error", 500),
             ErrorCode::TemporarilyUnavailable => ("temporarily_unavailable", 503),
         }
@@ -100,6 +120,11 @@ impl OAuthError {
         OAuthError::new(ErrorCode::InvalidRequest, description)
     }
 
+    /// Client metadata that is not accepted (RFC 7591 §3.2.2).
+    pub const fn invalid_client_metadata(description: &'static str) -> Self {
+        OAuthError::new(ErrorCode::InvalidClientMetadata, description)
+    }
+
     /// Failed client authentication. The client learns nothing but the code, whatever the reason (RFC 6749 §5.2).
     pub const fn invalid_client(reason: &'static str) -> Self {
         OAuthError {
@@ -115,10 +140,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_failed_client_authentication_is_401_and_only_our_own_faults_are_5xx() {
+    fn only_failed_authentication_is_401_and_only_our_own_faults_are_5xx() {
         for code in ErrorCode::ALL {
             let expected = match code {
-                ErrorCode::InvalidClient => 401,
+                ErrorCode::InvalidClient | ErrorCode::InvalidToken => 401,
                 ErrorCode::InsufficientScope => 403,
                 ErrorCode::ServerError => 500,
                 ErrorCode::TemporarilyUnavailable => 503,

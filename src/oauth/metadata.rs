@@ -26,6 +26,8 @@ pub struct ServerMetadata {
     pub revocation_endpoint: String,
     /// As at the token endpoint.
     pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// Where clients register, given an initial access token (RFC 7591).
+    pub registration_endpoint: String,
     /// Required by OpenID Connect Discovery; every client sees the same `sub`.
     pub subject_types_supported: Vec<&'static str>,
     /// Algorithms of every token that the server signs; some resource servers take it as their allow-list.

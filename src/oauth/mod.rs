@@ -19,6 +19,7 @@ mod numeric_date;
 mod owner;
 mod parameters;
 mod refresh_token;
+mod registration;
 mod scope;
 mod secret;
 mod user;
@@ -39,6 +40,10 @@ pub use numeric_date::NumericDate;
 pub use owner::{Owner, OwnerError};
 pub use parameters::{Parameter, Parameters, form_decode};
 pub use refresh_token::{FamilyId, FamilyIdError, RefreshKey, RefreshToken};
+pub use registration::{
+    BeyondPolicy, InitialAccessToken, InitialAccessTokenRecord, RegistrationAccessToken, RegistrationPolicy,
+    RegistrationPolicyError,
+};
 pub use scope::{Scope, ScopeError};
 pub use secret::{ClientSecret, SecretHash, SecretHasher};
 pub use user::{User, UserId, UserIdError, Username, UsernameError};

@@ -22,9 +22,7 @@ impl ClientSecret {
 
     /// A new secret.
     pub fn generate(rng: &mut dyn CryptoRng) -> Self {
-        let mut random = Zeroizing::new([0; 32]);
-        rng.fill_bytes(random.as_mut());
-        ClientSecret(written(Self::PREFIX, &random))
+        ClientSecret(generated(Self::PREFIX, rng))
     }
 
     /// The secret itself, to be shown once to whoever asked for it.
@@ -34,12 +32,21 @@ impl ClientSecret {
 
     /// The last four characters, by which people tell secrets apart. They belong to the checksum.
     pub fn hint(&self) -> &str {
-        let text = self.expose();
-        text.len()
-            .checked_sub(4)
-            .and_then(|start| text.get(start..))
-            .unwrap_or_default()
+        last_four(self.expose())
     }
+}
+
+/// A new secret in the form of all that keywheel makes.
+pub(super) fn generated(prefix: &str, rng: &mut dyn CryptoRng) -> SecretString {
+    let mut random = Zeroizing::new([0; 32]);
+    rng.fill_bytes(random.as_mut());
+    written(prefix, &random)
+}
+
+/// The end of a secret's checksum.
+pub(super) fn last_four(secret: &str) -> &str {
+    let start = secret.len().checked_sub(4);
+    start.and_then(|start| secret.get(start..)).unwrap_or_default()
 }
 
 /// The form of every secret that keywheel makes: prefix, 256 bits, checksum.

@@ -115,7 +115,8 @@ impl Directory {
         self.forget_all();
     }
 
-    fn forget(&self, subject: &str) {
+    /// Forgets a client that this node changed itself, before the feed tells of it.
+    pub(super) fn forget(&self, subject: &str) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         if let Ok(id) = ClientId::parse(subject) {
             self.known.invalidate(&id);

@@ -19,6 +19,8 @@ pub struct Endpoints {
     pub introspection: &'static str,
     /// Revocation (RFC 7009).
     pub revocation: &'static str,
+    /// Registration (RFC 7591); the configuration endpoint of a client is one segment below it (RFC 7592).
+    pub registration: &'static str,
 }
 
 /// The document for `issuer`, read off the dispatch tables.
@@ -44,6 +46,7 @@ pub(super) fn describe(settings: &Settings, endpoints: Endpoints) -> ServerMetad
         introspection_endpoint_auth_methods_supported: methods.clone(),
         revocation_endpoint: issuer.endpoint(endpoints.revocation),
         revocation_endpoint_auth_methods_supported: methods,
+        registration_endpoint: issuer.endpoint(endpoints.registration),
         subject_types_supported: vec!["public"],
         id_token_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
     }

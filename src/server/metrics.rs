@@ -40,6 +40,7 @@ pub enum Endpoint {
     Token,
     Introspection,
     Revocation,
+    Registration,
     Jwks,
     Metadata,
     Certificates,
@@ -53,6 +54,7 @@ impl EncodeLabelValue for Endpoint {
             Endpoint::Token => "token",
             Endpoint::Introspection => "introspection",
             Endpoint::Revocation => "revocation",
+            Endpoint::Registration => "registration",
             Endpoint::Jwks => "jwks",
             Endpoint::Metadata => "metadata",
             Endpoint::Certificates => "certificates",
@@ -70,7 +72,7 @@ pub enum Outcome {
     Ok,
     /// Answered with an OAuth error.
     Error(ErrorCode),
-    /// Answered with an HTTP status of its own: 304, 404, 405, 408, 413, 415.
+    /// Answered with an HTTP status of its own: 304, 404, 405, 408, 413, 415, 429.
     Status(u16),
 }
 

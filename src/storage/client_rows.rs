@@ -189,10 +189,12 @@ impl ClientRow {
     }
 }
 
-fn words<T: Display>(set: &[T]) -> String {
+/// Words separated by spaces, as they stand in the database.
+pub(super) fn words<T: Display>(set: &[T]) -> String {
     set.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn parsed_words<T: FromStr>(text: &str) -> Result<Vec<T>, T::Err> {
+/// What [`words`] wrote.
+pub(super) fn parsed_words<T: FromStr>(text: &str) -> Result<Vec<T>, T::Err> {
     text.split_ascii_whitespace().map(str::parse).collect()
 }

@@ -21,6 +21,7 @@ mod master_key;
 mod migrations;
 mod postgres;
 mod refresh_tokens;
+mod registration;
 mod restore;
 mod schema;
 mod secrets;
@@ -45,6 +46,7 @@ pub use keys::{Barred, Barring, Insertion, StoredAuthority, StoredDataKey, Store
 pub use master_key::MasterKeyChange;
 pub use migrations::Migration;
 pub use refresh_tokens::{RefreshTokenRecord, Rotation, RotationOutcome};
+pub use registration::{NewRegistration, Registration, RegistrationOutcome};
 pub use restore::Position;
 pub use secrets::SecretAddition;
 pub use store::{PoolState, Settings, Store};

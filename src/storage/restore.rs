@@ -7,7 +7,7 @@ use super::changes::ChangeKind;
 use super::connection::{Conn, on};
 use super::error::{Error, Fault};
 use super::keys::{self, Barring};
-use super::schema::{audit_events, changes, clients, database_identity, users};
+use super::schema::{audit_events, changes, clients, database_identity, initial_access_tokens, users};
 use super::store::{Effect, Store};
 use crate::oauth::Thumbprint;
 
@@ -86,7 +86,8 @@ impl Store {
     /// since, and has every node forget what it knows. How many clients there were.
     ///
     /// What the restoration took back cannot be known. Refresh tokens that were exchanged since would be good again, and so would
-    /// revoked ones; so all of them end, and introspection calls every access token dead that was issued before.
+    /// revoked ones; so all of them end, and introspection calls every access token dead that was issued before. Initial access
+    /// tokens that were used up or revoked since would register clients again; so all of them are deleted.
     pub fn finalize_restore(&self, barred: &[(Thumbprint, Barring)], event: &AuditEvent) -> Result<usize, Error> {
         let mut ended = 0;
         let mut last = Some(0);
@@ -101,6 +102,7 @@ impl Store {
             for (kid, how) in &barred {
                 keys::bar(conn, kid.as_str(), *how, at)?;
             }
+            on!(conn, c => diesel::delete(initial_access_tokens::table).execute(c))?;
             on!(conn, c => diesel::update(database_identity::table.find(ONLY))
                 .set(database_identity::finalized.eq(database_identity::finalized + 1))
                 .execute(c))?;

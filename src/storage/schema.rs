@@ -191,6 +191,34 @@ diesel::table! {
 }
 
 diesel::table! {
+    initial_access_tokens (id) {
+        id -> Text,
+        hash -> Binary,
+        hint -> Text,
+        name -> Text,
+        uses_left -> BigInt,
+        grant_types -> Text,
+        scope -> Text,
+        audiences -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        last_hour -> BigInt,
+        uses_in_hour -> BigInt,
+    }
+}
+
+diesel::table! {
+    registrations (client) {
+        client -> BigInt,
+        hash -> Binary,
+        registered_with -> Text,
+        grant_types -> Text,
+        scope -> Text,
+        audiences -> Text,
+    }
+}
+
+diesel::table! {
     audit_seals (number) {
         number -> BigInt,
         last_id -> BigInt,
@@ -212,6 +240,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(database_identity, changes, audit_events);
 diesel::joinable!(client_secrets -> clients (client));
 diesel::joinable!(client_usage -> clients (client));
+diesel::joinable!(registrations -> clients (client));
 diesel::joinable!(token_families -> clients (client));
 diesel::joinable!(token_families -> users (owner));
 diesel::joinable!(refresh_tokens -> token_families (family));
@@ -219,6 +248,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     clients,
     client_secrets,
     client_usage,
+    registrations,
     users,
     token_families,
     refresh_tokens,

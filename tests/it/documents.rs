@@ -141,6 +141,7 @@ fn both_metadata_documents_are_one_and_say_what_is_served() {
                 "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
                 "revocation_endpoint": format!("{ISSUER}/oauth2/revoke"),
                 "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "registration_endpoint": format!("{ISSUER}/oauth2/register"),
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],
             })
@@ -152,6 +153,7 @@ fn both_metadata_documents_are_one_and_say_what_is_served() {
             "jwks_uri",
             "introspection_endpoint",
             "revocation_endpoint",
+            "registration_endpoint",
         ] {
             let path = document.json()[member]
                 .as_str()

@@ -145,6 +145,16 @@ fn schemathesis_finds_no_answer_of_the_api_that_its_document_does_not_tell_of() 
     });
 }
 
+#[test]
+fn authlib_leads_a_registration_through_its_whole_life() {
+    python("authlib_registration.py");
+}
+
+#[test]
+fn openid_client_registers_dynamically_and_leads_the_registration_through_its_life() {
+    node("openid_client_registration.mjs");
+}
+
 fn python(program: &str) {
     accepts(interpreter(program));
 }
@@ -208,6 +218,8 @@ pub(crate) fn describe(folder: &Folder, server: &Served) -> Value {
         "people_simplejwt": client(folder, "people-simplejwt", AUDIENCE, &[&PEOPLE, &SIMPLEJWT]),
         "gateway": client(folder, "gateway", AUDIENCE, &[&SERVICE, &["--introspect"]]),
         "user": user(folder, "alice"),
+        "registration_endpoint": format!("{}/oauth2/register", server.issuer),
+        "initial_access_token": initial_access_token(folder),
     })
 }
 
@@ -215,6 +227,13 @@ pub(crate) fn describe(folder: &Folder, server: &Served) -> Value {
 fn client(folder: &Folder, name: &str, audience: &str, more: &[&[&str]]) -> Value {
     let arguments = ["client", "create", name, "--scope", "read", "--scope", "write"];
     folder.json(&[&arguments[..], &["--audience", audience], &more.concat()].concat())
+}
+
+/// A token for the services of the one audience, with as many uses as the greediest program needs.
+fn initial_access_token(folder: &Folder) -> Value {
+    let arguments = ["registration-token", "create", "--name", "Interop", "--uses", "8"];
+    let rights = ["--scope", "read", "--scope", "write", "--audience", AUDIENCE];
+    folder.json(&[&arguments[..], &SERVICE, &rights].concat())["token"].clone()
 }
 
 /// The same for a user, whose password is no argument.

@@ -76,6 +76,8 @@ mod readme;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+mod registration;
+#[cfg(test)]
 mod remembered;
 #[cfg(test)]
 mod reports;

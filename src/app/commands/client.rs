@@ -188,7 +188,7 @@ fn span(back: bool, other: Option<Seconds>) -> Option<Option<Seconds>> {
 }
 
 /// All scopes that were named, as one.
-fn union(scopes: &[Scope]) -> anyhow::Result<Scope> {
+pub(super) fn union(scopes: &[Scope]) -> anyhow::Result<Scope> {
     let words: Vec<&str> = scopes.iter().flat_map(Scope::tokens).collect();
     Ok(Scope::parse(&words.join(" "))?)
 }
@@ -332,7 +332,7 @@ fn list_secrets(secrets: &[ClientSecretRecord], now: NumericDate, format: Output
 }
 
 /// Says what was done: a sentence for people, an empty document for programs.
-fn done(sentence: &str, format: Output) -> anyhow::Result<()> {
+pub(super) fn done(sentence: &str, format: Output) -> anyhow::Result<()> {
     output::message(sentence);
     if format == Output::Json {
         output::json(&json!({}))
@@ -341,6 +341,7 @@ fn done(sentence: &str, format: Output) -> anyhow::Result<()> {
     }
 }
 
-fn yes(truth: bool) -> String {
+/// A truth in a table.
+pub(super) fn yes(truth: bool) -> String {
     (if truth { "yes" } else { "no" }).to_owned()
 }

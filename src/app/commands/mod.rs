@@ -9,6 +9,7 @@ mod db;
 mod doctor;
 mod keys;
 mod master_keys;
+mod registration_token;
 mod report;
 mod restore;
 mod user;
@@ -63,6 +64,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => serve::serve(&process, &args),
         Command::Client(command) => client::run(&process, command, cli.output),
+        Command::RegistrationToken(command) => registration_token::run(&process, command, cli.output),
         Command::Apply(args) => apply::run(&process, &args, &variables, cli.output),
         Command::User(command) => user::run(&process, command, cli.output),
         Command::Keys(command) => keys::run(&process, command, cli.output),

@@ -354,7 +354,7 @@ const MOST_ATTEMPTS: usize = 8;
 const IN_USE: Seconds = Seconds::days(7);
 
 /// Makes a secret.
-pub(super) fn new_secret(
+pub(in crate::server) fn new_secret(
     hasher: &SecretHasher,
     (not_before, expires_at): (Option<NumericDate>, Option<NumericDate>),
     now: NumericDate,
@@ -381,7 +381,7 @@ pub(super) fn secret_id(rng: &mut dyn CryptoRng) -> String {
 }
 
 /// What the audit trail keeps of a client's metadata; there is no secret in it.
-pub(super) fn facts(metadata: &ClientMetadata) -> serde_json::Value {
+pub(in crate::server) fn facts(metadata: &ClientMetadata) -> serde_json::Value {
     json!({
         "name": metadata.name,
         "grant_types": metadata.grant_types,

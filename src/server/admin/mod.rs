@@ -14,6 +14,7 @@ mod fetchers;
 mod key_import;
 mod keys;
 mod once;
+mod registration;
 mod reports;
 pub mod user_import;
 mod users;
@@ -25,6 +26,7 @@ pub use backup::BackupReport;
 pub use client_rules::{BrokenRule, Member, broken_rules};
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
 pub use cursor::{Cursor, CursorError};
+pub(super) use clients::{facts, new_secret};
 pub use declared_secret::{DeclaredSecret, SecretAct, SecretChange};
 pub use documents::{
     AuditDocument, ClientDocument, FamilyDocument, PlanDocument, PlannedEventDocument, SecretDocument, UserDocument,
@@ -34,6 +36,7 @@ pub use fetchers::{FetcherLine, Refusing};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};
 pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
 pub use once::Once;
+pub use registration::{CreatedInitialAccessToken, NewInitialAccessToken, RegistrationAdmin, RegistrationTokenError};
 pub use reports::{NotableSecret, OftenRefused, OverIssuance, Reports, UnusedClient};
 pub use users::{UserAdmin, UserError};
 

@@ -12,6 +12,8 @@ The description is one JSON object, in the file named by the first argument or o
     people_simplejwt {…}                    the same with the claim profile simplejwt
     gateway {client_id, client_secret}      a client of the same audience that may introspect the tokens of others
     user {user_id, username, password}      somebody who signs in
+    registration_endpoint                   of the server
+    initial_access_token                    registers services with those scopes and that audience
 """
 
 import base64

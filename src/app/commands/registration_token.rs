@@ -1,0 +1,121 @@
+use serde::Serialize;
+
+use super::{Process, actor};
+use crate::app::cli::{CreateTokenArgs, RegistrationTokenCommand};
+use crate::app::commands::client::{done, union, yes};
+use crate::app::output::{self, Output};
+use crate::oauth::{Audience, GrantType, InitialAccessTokenRecord, NumericDate, RegistrationPolicy};
+use crate::server::admin::{CreatedInitialAccessToken, NewInitialAccessToken, RegistrationAdmin};
+
+/// `keywheel registration-token …`
+pub(super) fn run(process: &Process, command: RegistrationTokenCommand, format: Output) -> anyhow::Result<()> {
+    let actor = actor();
+    match command {
+        RegistrationTokenCommand::Create(args) => create(process, args, &actor, format),
+        RegistrationTokenCommand::List => {
+            let store = process.migrated_store()?;
+            list(
+                &RegistrationAdmin::new(&store, &actor).list()?,
+                process.edge.now(),
+                format,
+            )
+        }
+        RegistrationTokenCommand::Revoke { id } => {
+            let store = process.migrated_store()?;
+            RegistrationAdmin::new(&store, &actor).revoke(&id, process.edge.now())?;
+            done(&format!("revoked {id}: it registers no more clients"), format)
+        }
+    }
+}
+
+fn create(process: &Process, args: CreateTokenArgs, actor: &str, format: Output) -> anyhow::Result<()> {
+    let audiences = args.audience.into_iter().collect();
+    let new = NewInitialAccessToken {
+        name: args.name,
+        uses: args.uses,
+        life: args.expires,
+        policy: RegistrationPolicy::new(args.grants, union(&args.scope)?, audiences)?,
+    };
+    let (store, vault) = process.open_vault()?;
+    let created = process.with_context(|cx| RegistrationAdmin::new(&store, actor).create(new, &vault, cx))?;
+    let CreatedInitialAccessToken { token, record } = created;
+    if record.policy.grant_types().contains(&GrantType::Password) {
+        output::message("Warning: clients that register with this token may take the passwords of users (RFC 9700).");
+    }
+    if format == Output::Json {
+        let mut document = serde_json::to_value(TokenDocument::of(&record, process.edge.now()))?;
+        if let Some(members) = document.as_object_mut() {
+            members.insert("token".to_owned(), token.expose().into());
+        }
+        return output::json(&document);
+    }
+    output::message("The token is shown this once; keep it now.");
+    output::text(&format!("id     {}\ntoken  {}", record.id, token.expose()))
+}
+
+/// A registration token as programs see it. Never the token, nor a hash of it.
+#[derive(Serialize)]
+struct TokenDocument<'a> {
+    id: &'a str,
+    hint: &'a str,
+    name: &'a str,
+    uses_left: u32,
+    grant_types: &'a [GrantType],
+    scope: String,
+    audience: Vec<&'a str>,
+    created_at: String,
+    expires_at: String,
+    live: bool,
+}
+
+impl<'a> TokenDocument<'a> {
+    fn of(record: &'a InitialAccessTokenRecord, now: NumericDate) -> Self {
+        TokenDocument {
+            id: &record.id,
+            hint: &record.hint,
+            name: &record.name,
+            uses_left: record.uses_left,
+            grant_types: record.policy.grant_types(),
+            scope: record.policy.scope().to_string(),
+            audience: record.policy.audiences().iter().map(Audience::as_str).collect(),
+            created_at: record.created_at.to_string(),
+            expires_at: record.expires_at.to_string(),
+            live: record.is_live(now),
+        }
+    }
+}
+
+fn list(records: &[InitialAccessTokenRecord], now: NumericDate, format: Output) -> anyhow::Result<()> {
+    let documents: Vec<TokenDocument<'_>> = records.iter().map(|record| TokenDocument::of(record, now)).collect();
+    if format == Output::Json {
+        return output::json(&documents);
+    }
+    let row = |token: &TokenDocument<'_>| {
+        let grants: Vec<&str> = token.grant_types.iter().map(|grant| grant.as_str()).collect();
+        vec![
+            token.id.to_owned(),
+            format!("…{}", token.hint),
+            token.name.to_owned(),
+            token.uses_left.to_string(),
+            token.expires_at.clone(),
+            yes(token.live),
+            grants.join(" "),
+            token.scope.clone(),
+            token.audience.join(" "),
+        ]
+    };
+    output::table(
+        &[
+            "id",
+            "ends in",
+            "name",
+            "uses left",
+            "expires",
+            "live",
+            "grants",
+            "scope",
+            "audience",
+        ],
+        documents.iter().map(row).collect(),
+    )
+}
