@@ -21,6 +21,10 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
     // Reserved first, so that the port is known from which --dev derives the issuer.
     let public = reserve(config.listen, "listen")?;
     let management = reserve(config.management_listen, "management_listen")?;
+    let administration = match config.admin_listen {
+        Some(address) => Some(reserve(address, "admin_listen")?),
+        None => None,
+    };
     let issuer = issuer(process, args, public.local_addr()?)?;
     let (store, vault) = process.open_vault()?;
     let vault = Arc::new(vault);
@@ -61,6 +65,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         workers: config.workers,
         trusted_proxies: config.trusted_proxies.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
+        administration_apart: administration.is_some(),
         blocking: http::BlockingSettings::STORAGE,
         logins: http::BlockingSettings::logins(config.workers),
     };
@@ -70,10 +75,16 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         // Signals are caught before anybody can know that the server is up.
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let running = http::serve(Arc::clone(&state), public, &web)?;
-        let managing = http::serve_management(state, management)?;
-        let (running_handle, managing_handle) = (running.handle(), managing.handle());
-        let serving = actix_web::rt::spawn(running);
-        let managing = actix_web::rt::spawn(managing);
+        let managing = http::serve_management(Arc::clone(&state), management)?;
+        let mut drained = vec![running.handle()];
+        let managing_handle = managing.handle();
+        let mut serving = vec![actix_web::rt::spawn(running), actix_web::rt::spawn(managing)];
+        if let Some(socket) = administration {
+            info!(event = "serving_administration", listen = %socket.local_addr()?, "the API of the administration is served apart");
+            let administering = http::serve_administration(state, socket)?;
+            drained.push(administering.handle());
+            serving.push(actix_web::rt::spawn(administering));
+        }
         let ticker = Ticker::start(server, process.edge.clone(), journal)?;
         info!(event = "serving", %issuer, listen = %listening.0, management = %listening.1, "keywheel is serving");
         if let Some(welcome) = welcome {
@@ -84,11 +95,14 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
         info!(event = "draining", "answering what is under way, accepting nothing new");
-        running_handle.stop(true).await;
+        for handle in drained {
+            handle.stop(true).await;
+        }
         managing_handle.stop(false).await;
         ticker.stop();
-        serving.await??;
-        managing.await??;
+        for server in serving {
+            server.await??;
+        }
         info!(event = "stopped", "bye");
         Ok(())
     })

@@ -49,6 +49,12 @@ pub const SETTINGS: &[Setting] = &[
         "address of health, readiness and metrics",
     ),
     setting(
+        "admin_listen",
+        &["KEYWHEEL_ADMIN_LISTEN"],
+        "",
+        "address of the administration's API; the public listener's when it is not set",
+    ),
+    setting(
         "database_url",
         &["DATABASE_URL"],
         "sqlite://keywheel.db",

@@ -61,6 +61,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Values of `Host` that are answered; empty for all.
     pub allowed_hosts: Vec<String>,
+    /// Whether the API of the administration has a listener of its own, and the public one knows nothing of it.
+    pub administration_apart: bool,
     /// Bounds of the work that waits for the database.
     pub blocking: BlockingSettings,
     /// Bounds of the work that waits for passwords.
@@ -109,7 +111,7 @@ impl State {
 /// Serves the public endpoints on a reserved address until the returned handle stops it.
 pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::io::Result<HttpServerHandle> {
     let prefix = state.server.issuer().path().to_owned();
-    let api = Arc::clone(&state.api);
+    let api = (!settings.administration_apart).then(|| Arc::clone(&state.api));
     let state = web::Data::from(state);
     let server = HttpServer::new(move || {
         App::new()
@@ -117,12 +119,26 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
             // Made here, so that each worker has its own.
             .app_data(web::Data::new(Line::new()))
             .wrap_fn(guard::guard)
-            .configure(|app| routes::public(app, &prefix, &api))
+            .configure(|app| routes::public(app, &prefix, api.as_ref()))
             .default_service(web::to(response::not_found))
     });
     Ok(bounded!(server.workers(settings.workers))
         .listen(listen(socket)?)?
         .run())
+}
+
+/// Serves the API of the administration on a reserved address of its own.
+pub fn serve_administration(state: Arc<State>, socket: TcpSocket) -> std::io::Result<HttpServerHandle> {
+    let (prefix, api) = (state.server.issuer().path().to_owned(), Arc::clone(&state.api));
+    let state = web::Data::from(state);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap_fn(guard::guard)
+            .configure(|app| routes::administration(app, &prefix, &api))
+            .default_service(web::to(response::not_found))
+    });
+    Ok(bounded!(server.workers(1)).listen(listen(socket)?)?.run())
 }
 
 /// Serves health and metrics on a reserved address, on a thread of its own: it answers while the workers are busy.

@@ -30,15 +30,24 @@ pub const ENDPOINTS: Endpoints = Endpoints {
 
 /// The public routes: at the root, and once more below the issuer's path when it has one, so that a proxy may strip the path or
 /// pass it on. RFC 8414 §3.1 puts the path behind the well-known name, OpenID Connect Discovery in front of it.
-pub(super) fn public(app: &mut ServiceConfig, issuer_path: &str, api: &Arc<Api>) {
+pub(super) fn public(app: &mut ServiceConfig, issuer_path: &str, api: Option<&Arc<Api>>) {
+    if let Some(api) = api {
+        administration(app, issuer_path, api);
+    }
     below(app, "");
-    admin::routes(app, "", api);
     if !issuer_path.is_empty() {
         below(app, issuer_path);
-        admin::routes(app, issuer_path, api);
         for name in [AUTHORIZATION_SERVER, OPENID_CONFIGURATION] {
             app.service(document(&format!("{name}{issuer_path}"), documents::metadata));
         }
+    }
+}
+
+/// The routes of the administration's API, likewise.
+pub(super) fn administration(app: &mut ServiceConfig, issuer_path: &str, api: &Arc<Api>) {
+    admin::routes(app, "", api);
+    if !issuer_path.is_empty() {
+        admin::routes(app, issuer_path, api);
     }
 }
 

@@ -1,7 +1,5 @@
 //! What the trail keeps of logins, refreshes and revocations: who, what, through which client, from where. Never a token.
 
-use std::net::IpAddr;
-
 use serde_json::{Map, Value, json};
 
 use super::TokenRequest;
@@ -115,24 +113,19 @@ fn event(
     at: NumericDate,
     detail: Value,
 ) -> AuditEvent {
+    let mut members = match detail {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    if let Some(address) = request.address {
+        members.insert("address".to_owned(), address.to_string().into());
+    }
     AuditEvent {
         at,
         event: name.to_owned(),
         actor: actor.to_owned(),
         client_id: Some(client.client_id.to_string()),
         kid: None,
-        detail: from(request.address, detail),
+        detail: Value::Object(members),
     }
-}
-
-/// The details of an act, and where it came from.
-pub(super) fn from(address: Option<IpAddr>, detail: Value) -> Value {
-    let mut members = match detail {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
-    if let Some(address) = address {
-        members.insert("address".to_owned(), address.to_string().into());
-    }
-    Value::Object(members)
 }

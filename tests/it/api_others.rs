@@ -4,7 +4,7 @@ use keywheel::oauth::{Audiences, ClientMetadata, GrantType, Seconds};
 use keywheel::server::admin::Reports;
 use serde_json::{Value, json};
 
-use crate::support::api::{Bearer, done, refused};
+use crate::support::api::{Bearer, done, refused, with};
 use crate::support::http::{Request, Response};
 use crate::support::on_both;
 use crate::support::server::{Credentials, JWKS, TestServer, metadata};
@@ -260,6 +260,45 @@ fn reports_say_the_same_as_on_the_command_line() {
         assert_eq!(unused, serde_json::to_value(own).unwrap());
         for path in ["/reports/over-issuance", "/reports/failed-logins", "/reports/secrets"] {
             assert!(done(&admin.get(path), 200).is_array(), "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_registration_token_is_made_used_and_revoked() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let admin = Bearer::admin(&server);
+        let new = json!({"name": "Team", "uses": 2, "expires_in": 3_600, "grant_types": ["client_credentials"], "scope": "read"});
+        let post = |document: &Value, key: &str| admin.post_once("/registration-tokens", document, key);
+        let made = done(&post(&new, "key-0001"), 201);
+        assert_eq!(done(&post(&new, "key-0001"), 201), made);
+        let register = || {
+            let token = format!("Bearer {}", made["token"].as_str().unwrap());
+            let request = Request::new("POST", "/oauth2/register").header("Authorization", &token);
+            server.send(&with(request, &json!({"client_name": "One"}))).status
+        };
+        assert_eq!(register(), 201);
+        let listed = done(&admin.get("/registration-tokens"), 200);
+        assert_eq!(
+            (listed.as_array().unwrap().len(), &listed[0]["uses_left"]),
+            (1, &json!(1))
+        );
+        assert!(!listed.to_string().contains(&made["token"].as_str().unwrap()[4..20]));
+        let at = format!("/registration-tokens/{}", made["id"].as_str().unwrap());
+        done(&admin.delete(&at), 204);
+        refused(&admin.delete(&at), 404);
+        assert_eq!(register(), 401);
+        for (member, value) in [
+            ("name", json!("")),
+            ("uses", json!(0)),
+            ("expires_in", json!(1)),
+            ("grant_types", json!(["implicit"])),
+            ("scope", json!("keywheel:admin")),
+        ] {
+            let mut bad = new.clone();
+            bad[member] = value;
+            assert!(refused(&post(&bad, "key-0002"), 400).starts_with(member), "{bad}");
         }
     });
 }

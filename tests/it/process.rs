@@ -221,6 +221,25 @@ fn a_taken_port_is_named() {
     assert!(said.contains(&address) && said.contains("listen"), "{said}");
 }
 
+// D-19
+#[test]
+fn the_api_of_the_administration_may_have_a_listener_of_its_own() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let folder = Folder::empty().with("KEYWHEEL_ADMIN_LISTEN", &free.to_string());
+    let served = folder.serve(&["--dev"]);
+    for path in ["/admin/v1", "/admin/v1/openapi.json", "/admin/v1/clients"] {
+        assert_eq!(send(served.address, &Request::get(path)).status, 404, "{path}");
+    }
+    assert_eq!(send(free, &Request::get("/admin/v1/openapi.json")).status, 200);
+    assert_eq!(send(free, &Request::get("/admin/v1/clients")).status, 401);
+    assert_eq!(send(free, &Request::get(JWKS)).status, 404);
+    let (status, _) = served.terminate();
+    assert_eq!(status.code(), Some(0));
+}
+
 #[test]
 fn a_request_under_way_is_answered_before_the_server_stops() {
     let folder = Folder::empty();

@@ -1,11 +1,11 @@
-use serde::Serialize;
-
 use super::{Process, actor};
 use crate::app::cli::{CreateTokenArgs, RegistrationTokenCommand};
 use crate::app::commands::client::{done, union, yes};
 use crate::app::output::{self, Output};
-use crate::oauth::{Audience, GrantType, InitialAccessTokenRecord, NumericDate, RegistrationPolicy};
-use crate::server::admin::{CreatedInitialAccessToken, NewInitialAccessToken, RegistrationAdmin};
+use crate::oauth::{GrantType, InitialAccessTokenRecord, NumericDate, RegistrationPolicy};
+use crate::server::admin::{
+    CreatedInitialAccessToken, InitialAccessTokenDocument, NewInitialAccessToken, RegistrationAdmin,
+};
 
 /// `keywheel registration-token …`
 pub(super) fn run(process: &Process, command: RegistrationTokenCommand, format: Output) -> anyhow::Result<()> {
@@ -43,7 +43,7 @@ fn create(process: &Process, args: CreateTokenArgs, actor: &str, format: Output)
         output::message("Warning: clients that register with this token may take the passwords of users (RFC 9700).");
     }
     if format == Output::Json {
-        let mut document = serde_json::to_value(TokenDocument::of(&record, process.edge.now()))?;
+        let mut document = serde_json::to_value(InitialAccessTokenDocument::of(&record, process.edge.now()))?;
         if let Some(members) = document.as_object_mut() {
             members.insert("token".to_owned(), token.expose().into());
         }
@@ -53,53 +53,23 @@ fn create(process: &Process, args: CreateTokenArgs, actor: &str, format: Output)
     output::text(&format!("id     {}\ntoken  {}", record.id, token.expose()))
 }
 
-/// A registration token as programs see it. Never the token, nor a hash of it.
-#[derive(Serialize)]
-struct TokenDocument<'a> {
-    id: &'a str,
-    hint: &'a str,
-    name: &'a str,
-    uses_left: u32,
-    grant_types: &'a [GrantType],
-    scope: String,
-    audience: Vec<&'a str>,
-    created_at: String,
-    expires_at: String,
-    live: bool,
-}
-
-impl<'a> TokenDocument<'a> {
-    fn of(record: &'a InitialAccessTokenRecord, now: NumericDate) -> Self {
-        TokenDocument {
-            id: &record.id,
-            hint: &record.hint,
-            name: &record.name,
-            uses_left: record.uses_left,
-            grant_types: record.policy.grant_types(),
-            scope: record.policy.scope().to_string(),
-            audience: record.policy.audiences().iter().map(Audience::as_str).collect(),
-            created_at: record.created_at.to_string(),
-            expires_at: record.expires_at.to_string(),
-            live: record.is_live(now),
-        }
-    }
-}
-
 fn list(records: &[InitialAccessTokenRecord], now: NumericDate, format: Output) -> anyhow::Result<()> {
-    let documents: Vec<TokenDocument<'_>> = records.iter().map(|record| TokenDocument::of(record, now)).collect();
+    let documents: Vec<_> = records
+        .iter()
+        .map(|record| InitialAccessTokenDocument::of(record, now))
+        .collect();
     if format == Output::Json {
         return output::json(&documents);
     }
-    let row = |token: &TokenDocument<'_>| {
-        let grants: Vec<&str> = token.grant_types.iter().map(|grant| grant.as_str()).collect();
+    let row = |token: &InitialAccessTokenDocument| {
         vec![
-            token.id.to_owned(),
+            token.id.clone(),
             format!("…{}", token.hint),
-            token.name.to_owned(),
+            token.name.clone(),
             token.uses_left.to_string(),
             token.expires_at.clone(),
             yes(token.live),
-            grants.join(" "),
+            token.grant_types.join(" "),
             token.scope.clone(),
             token.audience.join(" "),
         ]

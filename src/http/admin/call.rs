@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::oauth::base64url;
-use crate::server::admin::{Admitted, ClientAdmin, Cursor, KeyAdmin, Once, UserAdmin};
+use crate::server::admin::{Admitted, ClientAdmin, Cursor, KeyAdmin, Once, RegistrationAdmin, UserAdmin};
 use crate::server::{Context, Server};
 
 /// A request to an operation, from somebody who was let in.
@@ -86,6 +86,11 @@ impl<'a> Call<'a, '_> {
     /// Acts on clients in the bearer's name.
     pub(super) fn clients(&self) -> ClientAdmin<'a> {
         self.server.client_admin(self.admitted.actor.clone())
+    }
+
+    /// Acts on initial access tokens in the bearer's name.
+    pub(super) fn registrations(&self) -> RegistrationAdmin<'a> {
+        self.server.registration_admin(self.admitted.actor.clone())
     }
 
     /// Acts on users in the bearer's name.

@@ -13,6 +13,7 @@ mod operation;
 mod own;
 mod page;
 mod problem;
+mod registration;
 mod reports;
 mod trail;
 mod users;
@@ -58,6 +59,7 @@ impl Api {
         let operations: Vec<Operation> = [
             clients::operations(),
             own::operations(),
+            registration::operations(),
             users::operations(),
             keys::operations(),
             families::operations(),

@@ -8,7 +8,7 @@ use crate::http::body::{NoJson, Unread};
 use crate::http::response::oauth;
 use crate::oauth::ErrorCode;
 use crate::server::Failure;
-use crate::server::admin::{ClientError, KeyError, NotAdmitted, UserError};
+use crate::server::admin::{ClientError, KeyError, NotAdmitted, RegistrationTokenError, UserError};
 
 /// Why a request was not granted, as problem details (RFC 9457).
 #[derive(Debug)]
@@ -242,6 +242,19 @@ impl From<UserError> for Problem {
             UserError::Overloaded(_) => Problem::overloaded(),
             UserError::Clash(_) | UserError::Hash(_) => Problem::bug(),
             UserError::Storage(error) => Problem::failed(&error.into()),
+        }
+    }
+}
+
+impl From<RegistrationTokenError> for Problem {
+    fn from(error: RegistrationTokenError) -> Self {
+        match error {
+            RegistrationTokenError::Name => Problem::invalid("name", error.to_string()),
+            RegistrationTokenError::Uses => Problem::invalid("uses", error.to_string()),
+            RegistrationTokenError::Life => Problem::invalid("expires_in", error.to_string()),
+            RegistrationTokenError::Unknown(_) => Problem::absent("registration token"),
+            RegistrationTokenError::KeyReused => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            RegistrationTokenError::Storage(error) => Problem::failed(&error.into()),
         }
     }
 }

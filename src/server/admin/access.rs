@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::{
-    Actor, ClientAdmin, ClientError, CreatedClient, CreatedSecret, Cursor, CursorError, KeyAdmin, NewClientRequest,
-    Once, Reports, UserAdmin,
+    Actor, ClientAdmin, ClientError, CreatedClient, CreatedInitialAccessToken, CreatedSecret, Cursor, CursorError,
+    KeyAdmin, NewClientRequest, NewInitialAccessToken, Once, RegistrationAdmin, RegistrationTokenError, Reports,
+    UserAdmin,
 };
 use crate::oauth::{Client, ClientId, FamilyId, NumericDate, Scope};
 use crate::server::{ActiveToken, Context, Failure, Server, TokenError};
@@ -140,6 +141,21 @@ impl Server {
         cx: &mut Context<'_>,
     ) -> Result<CreatedSecret, ClientError> {
         admin.add_secret(client_id, span, &self.vault, cx)
+    }
+
+    /// Acts on initial access tokens.
+    pub fn registration_admin(&self, actor: Actor) -> RegistrationAdmin<'_> {
+        RegistrationAdmin::new(&self.store, actor)
+    }
+
+    /// Makes an initial access token, and hashes it as this server does.
+    pub fn create_initial_access_token(
+        &self,
+        admin: &RegistrationAdmin<'_>,
+        new: NewInitialAccessToken,
+        cx: &mut Context<'_>,
+    ) -> Result<CreatedInitialAccessToken, RegistrationTokenError> {
+        admin.create(new, &self.vault, cx)
     }
 
     /// The token families that pass the filter.

@@ -236,11 +236,7 @@ impl<'a> ClientAdmin<'a> {
             introspect: change.introspect.unwrap_or(old.introspect),
         };
         client_rules::check(&metadata)?;
-        let mut detail = facts(&metadata);
-        if let Some(members) = detail.as_object_mut() {
-            let before = client_rules::differences(&seen.metadata, &metadata);
-            members.insert("before".to_owned(), before);
-        }
+        let detail = facts_of_change(&seen.metadata, &metadata);
         let event = self.actor.event_of("client.updated", &seen.client_id, now, detail);
         match self.store.update_client(seen, &metadata, &event)? {
             ClientUpdate::Updated(client) => Ok(client),
@@ -396,4 +392,13 @@ pub(in crate::server) fn facts(metadata: &ClientMetadata) -> serde_json::Value {
         "claim_profile": metadata.claim_profile,
         "introspect": metadata.introspect,
     })
+}
+
+/// The same of a change: what comes out, and what the members that are different were.
+pub(in crate::server) fn facts_of_change(before: &ClientMetadata, after: &ClientMetadata) -> serde_json::Value {
+    let mut facts = facts(after);
+    if let Some(members) = facts.as_object_mut() {
+        members.insert("before".to_owned(), client_rules::differences(before, after));
+    }
+    facts
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::FetcherLine;
 use crate::keys::{Plan, PlannedChange};
-use crate::oauth::{Client, ClientSecretRecord, NumericDate, User};
+use crate::oauth::{Client, ClientSecretRecord, InitialAccessTokenRecord, NumericDate, User};
 use crate::storage::{AuditEvent, FamilyEnd, TokenFamily};
 
 /// A client, with the member names of RFC 7591 §2 where it has them. Lives are in seconds; an absent one is the server's to choose.
@@ -106,6 +106,54 @@ impl SecretDocument {
             expires_at: date(secret.expires_at),
             last_used_at: date(secret.last_used_at),
             live: secret.is_live(now),
+        }
+    }
+}
+
+/// An initial access token, without the token.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct InitialAccessTokenDocument {
+    /// Its public identifier.
+    pub id: String,
+    /// The characters by which people tell it from others.
+    pub hint: String,
+    /// Whom it was given to.
+    pub name: String,
+    /// How many clients it may still register.
+    pub uses_left: u32,
+    /// Grants that those may have registered.
+    pub grant_types: Vec<&'static str>,
+    /// Scope, likewise.
+    pub scope: String,
+    /// Audiences, likewise; empty for the issuer.
+    pub audience: Vec<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// From when on it is refused.
+    pub expires_at: String,
+    /// Whether a client can be registered with it now.
+    pub live: bool,
+}
+
+impl InitialAccessTokenDocument {
+    /// The token as it stands at `now`.
+    pub fn of(record: &InitialAccessTokenRecord, now: NumericDate) -> Self {
+        let policy = &record.policy;
+        InitialAccessTokenDocument {
+            id: record.id.clone(),
+            hint: record.hint.clone(),
+            name: record.name.clone(),
+            uses_left: record.uses_left,
+            grant_types: policy.grant_types().iter().map(|grant| grant.as_str()).collect(),
+            scope: policy.scope().to_string(),
+            audience: policy
+                .audiences()
+                .iter()
+                .map(|audience| audience.as_str().to_owned())
+                .collect(),
+            created_at: record.created_at.to_string(),
+            expires_at: record.expires_at.to_string(),
+            live: record.is_live(now),
         }
     }
 }

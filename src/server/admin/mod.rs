@@ -25,11 +25,12 @@ pub use apply::{Act, Adopt, ApplyError, ClientPlan, Conflict, Declaration, Decla
 pub use backup::BackupReport;
 pub use client_rules::{BrokenRule, Member, broken_rules};
 pub use clients::{ClientAdmin, ClientChange, ClientError, CreatedClient, CreatedSecret, NewClientRequest};
+pub(super) use clients::{facts, facts_of_change, new_secret};
 pub use cursor::{Cursor, CursorError};
-pub(super) use clients::{facts, new_secret};
 pub use declared_secret::{DeclaredSecret, SecretAct, SecretChange};
 pub use documents::{
-    AuditDocument, ClientDocument, FamilyDocument, PlanDocument, PlannedEventDocument, SecretDocument, UserDocument,
+    AuditDocument, ClientDocument, FamilyDocument, InitialAccessTokenDocument, PlanDocument, PlannedEventDocument,
+    SecretDocument, UserDocument,
 };
 pub use exposure::{Exposure, VerifierExposure};
 pub use fetchers::{FetcherLine, Refusing};

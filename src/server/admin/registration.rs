@@ -2,16 +2,18 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::clients::secret_id;
+use super::{Actor, Once};
 use crate::oauth::{InitialAccessToken, InitialAccessTokenRecord, NumericDate, RegistrationPolicy, Seconds};
 use crate::server::{Context, Vault};
-use crate::storage::{self, AuditEvent, Store};
+use crate::storage::{self, Store};
 
 /// Makes and revokes initial access tokens (RFC 7591 §1.2). Every act leaves an audit event in its transaction.
 #[derive(Debug)]
 pub struct RegistrationAdmin<'a> {
     store: &'a Store,
     /// Who acts, for the audit trail.
-    actor: &'a str,
+    actor: Actor,
+    once: Option<Once>,
 }
 
 /// An initial access token to be made.
@@ -48,6 +50,9 @@ pub enum RegistrationTokenError {
     /// Too long a life, or none.
     #[error("a registration token lives from 1m to 366d")]
     Life,
+    /// Another one was made with the same key.
+    #[error("the Idempotency-Key was used for another request: use a new one for each")]
+    KeyReused,
     /// No such token.
     #[error("there is no registration token with id \"{0}\": \"registration-token list\" shows those that exist")]
     Unknown(String),
@@ -58,8 +63,18 @@ pub enum RegistrationTokenError {
 
 impl<'a> RegistrationAdmin<'a> {
     /// Acts in the name of `actor`.
-    pub fn new(store: &'a Store, actor: &'a str) -> Self {
-        RegistrationAdmin { store, actor }
+    pub fn new(store: &'a Store, actor: impl Into<Actor>) -> Self {
+        RegistrationAdmin {
+            store,
+            actor: actor.into(),
+            once: None,
+        }
+    }
+
+    /// The same, to make a token that may have been made before.
+    #[must_use]
+    pub fn once(self, once: Option<Once>) -> Self {
+        RegistrationAdmin { once, ..self }
     }
 
     /// Makes an initial access token.
@@ -78,9 +93,22 @@ impl<'a> RegistrationAdmin<'a> {
         if !(Seconds::minutes(1)..=Seconds::days(366)).contains(&new.life) {
             return Err(RegistrationTokenError::Life);
         }
-        let token = InitialAccessToken::generate(cx.rng);
+        let (id, token) = match &self.once {
+            None => (secret_id(cx.rng), InitialAccessToken::generate(cx.rng)),
+            Some(once) => (
+                secret_id(&mut once.identifiers()),
+                InitialAccessToken::generate(&mut once.secrets()),
+            ),
+        };
+        if self.once.is_some()
+            && let Some(before) = self.list()?.into_iter().find(|record| record.id == id)
+        {
+            let same = before.hash.matches(&vault.hasher().hash(token.expose()));
+            let created = CreatedInitialAccessToken { token, record: before };
+            return same.then_some(created).ok_or(RegistrationTokenError::KeyReused);
+        }
         let record = InitialAccessTokenRecord {
-            id: secret_id(cx.rng),
+            id,
             hash: vault.hasher().hash(token.expose()),
             hint: token.hint().to_owned(),
             name: new.name,
@@ -98,7 +126,7 @@ impl<'a> RegistrationAdmin<'a> {
             "scope": record.policy.scope(),
             "audiences": record.policy.audiences().to_string(),
         });
-        let event = self.event("registration_token.created", cx.now, detail);
+        let event = self.actor.event("registration_token.created", cx.now, detail);
         self.store.create_initial_access_token(&record, &event)?;
         Ok(CreatedInitialAccessToken { token, record })
     }
@@ -110,22 +138,13 @@ impl<'a> RegistrationAdmin<'a> {
 
     /// Refuses a token from now on. The clients that it registered stay, with the rights that it carried.
     pub fn revoke(&self, id: &str, now: NumericDate) -> Result<(), RegistrationTokenError> {
-        let event = self.event("registration_token.revoked", now, json!({"token_id": id}));
+        let event = self
+            .actor
+            .event("registration_token.revoked", now, json!({"token_id": id}));
         if self.store.revoke_initial_access_token(id, &event)? {
             Ok(())
         } else {
             Err(RegistrationTokenError::Unknown(id.to_owned()))
-        }
-    }
-
-    fn event(&self, event: &'static str, at: NumericDate, detail: serde_json::Value) -> AuditEvent {
-        AuditEvent {
-            at,
-            event: event.to_owned(),
-            actor: self.actor.to_owned(),
-            client_id: None,
-            kid: None,
-            detail,
         }
     }
 }

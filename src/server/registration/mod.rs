@@ -6,19 +6,18 @@ mod metadata;
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 pub use self::information::{AddedSecret, ClientInformation};
 pub use self::metadata::RequestedMetadata;
-use super::admin::{ClientAdmin, ClientError, facts, new_secret};
-use super::audit;
+use super::admin::{Actor, ClientAdmin, ClientError, facts, facts_of_change, new_secret};
 use super::{Context, Failure, Server, TokenError};
 use crate::oauth::{
     Client, ClientId, ClientSecretRecord, ErrorCode, InitialAccessTokenRecord, NumericDate, OAuthError,
     RegistrationAccessToken, Seconds,
 };
-use crate::storage::{AuditEvent, NewClient, NewRegistration, Registration, RegistrationOutcome};
+use crate::storage::{NewClient, NewRegistration, Registration, RegistrationOutcome};
 
 /// A request to the registration endpoint (RFC 7591 §3) or to a client's configuration endpoint (RFC 7592 §2), without its
 /// document and without anything of HTTP.
@@ -54,15 +53,8 @@ impl Server {
         let metadata = requested.of_new_client(&client_id, &token.policy)?;
         let secret = new_secret(self.vault.hasher(), (None, None), cx.now, cx.rng);
         let access_token = RegistrationAccessToken::generate(cx.rng);
-        let actor = format!("registration:{}", token.id);
-        let event = event(
-            "client.registered",
-            actor,
-            &client_id,
-            request,
-            cx.now,
-            facts(&metadata),
-        );
+        let actor = Actor::from_address(&format!("registration:{}", token.id), request.address);
+        let event = actor.event_of("client.registered", &client_id, cx.now, facts(&metadata));
         let new = NewRegistration {
             client: NewClient {
                 client_id,
@@ -105,7 +97,8 @@ impl Server {
         let Registration { client, policy, .. } = self.registration(client_id, request)?;
         requested.is_an_update_of(&client.client_id, |secret| self.is_live_secret(&client, secret, cx.now))?;
         let metadata = requested.of_registered_client(&client, &policy)?;
-        let event = own_event("client.updated", &client, request, cx.now, facts(&metadata));
+        let detail = facts_of_change(&client.metadata, &metadata);
+        let event = itself(&client, request).event_of("client.updated", &client.client_id, cx.now, detail);
         let updated = self.store.update_registration(&client, &metadata, &event)?;
         let updated = updated.ok_or_else(not_this_clients)?;
         self.directory.forget(updated.client_id.as_str());
@@ -120,7 +113,7 @@ impl Server {
         cx: &Context<'_>,
     ) -> Result<(), TokenError> {
         let Registration { client, .. } = self.registration(client_id, request)?;
-        let event = own_event("client.deleted", &client, request, cx.now, json!({}));
+        let event = itself(&client, request).event_of("client.deleted", &client.client_id, cx.now, json!({}));
         let deleted = self.store.delete_client(&client.client_id, &event)?;
         self.directory.forget(client.client_id.as_str());
         if deleted {
@@ -139,8 +132,7 @@ impl Server {
         cx: &mut Context<'_>,
     ) -> Result<AddedSecret, TokenError> {
         let Registration { client, .. } = self.registration(client_id, request)?;
-        let actor = client_actor(&client);
-        let added = ClientAdmin::new(&self.store, &actor)
+        let added = ClientAdmin::new(&self.store, itself(&client, request))
             .add_secret(&client.client_id, (None, None), &self.vault, cx)
             .map_err(of_admin)?;
         self.directory.forget(client.client_id.as_str());
@@ -156,8 +148,8 @@ impl Server {
         cx: &Context<'_>,
     ) -> Result<Option<()>, TokenError> {
         let Registration { client, .. } = self.registration(client_id, request)?;
-        let actor = client_actor(&client);
-        let revoked = ClientAdmin::new(&self.store, &actor).revoke_secret(&client.client_id, secret_id, true, cx.now);
+        let admin = ClientAdmin::new(&self.store, itself(&client, request));
+        let revoked = admin.revoke_secret(&client.client_id, secret_id, true, cx.now);
         self.directory.forget(client.client_id.as_str());
         match revoked {
             Ok(()) => Ok(Some(())),
@@ -258,28 +250,7 @@ fn of_admin(error: ClientError) -> TokenError {
     }
 }
 
-fn client_actor(client: &Client) -> String {
-    format!("client:{}", client.client_id)
-}
-
-fn own_event(name: &str, client: &Client, request: &RegistrationRequest, at: NumericDate, detail: Value) -> AuditEvent {
-    event(name, client_actor(client), &client.client_id, request, at, detail)
-}
-
-fn event(
-    name: &str,
-    actor: String,
-    client_id: &ClientId,
-    request: &RegistrationRequest,
-    at: NumericDate,
-    detail: Value,
-) -> AuditEvent {
-    AuditEvent {
-        at,
-        event: name.to_owned(),
-        actor,
-        client_id: Some(client_id.to_string()),
-        kid: None,
-        detail: audit::from(request.address, detail),
-    }
+/// The client, as who acts on itself.
+fn itself(client: &Client, request: &RegistrationRequest) -> Actor {
+    Actor::from_address(&format!("client:{}", client.client_id), request.address)
 }

@@ -201,6 +201,7 @@ impl TestServer {
                 .iter()
                 .map(|network| network.parse().unwrap())
                 .collect(),
+            administration_apart: false,
             allowed_hosts: options.allowed_hosts.clone(),
             blocking: http::BlockingSettings::STORAGE,
             logins: http::BlockingSettings::logins(2),
