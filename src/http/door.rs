@@ -106,7 +106,11 @@ async fn door<T: Send + 'static>(
     rule: Rule<T>,
 ) -> Result<T, Refusal> {
     let turn = match line {
-        Some(line) => Some(line.turn().await.map_err(|Full| overloaded())?),
+        Some(line) => Some(
+            line.turn()
+                .await
+                .map_err(|Full| Refusal::overloaded("too many wait for a signature"))?,
+        ),
         None => None,
     };
     let decided = decide(state, Reach::Memory, |cx| rule(&state.server, &request, cx));
@@ -116,10 +120,6 @@ async fn door<T: Send + 'static>(
         Err(Decided::Refused(refusal)) => Err(refusal),
         Err(Decided::Needs(reach)) => hop(state, Arc::new(request), rule, reach).await,
     }
-}
-
-fn overloaded() -> Refusal {
-    Refusal::failed(ErrorCode::TemporarilyUnavailable)
 }
 
 /// Each kind of waiting has a pool of its own, so that logins hold up nobody who only needs the database.
@@ -144,7 +144,7 @@ async fn hop<T: Send + 'static>(
             Ok(Err(Decided::Refused(refusal))) => return Err(refusal),
             Ok(Err(Decided::Needs(farther))) if farther > reach => reach = farther,
             Ok(Err(Decided::Needs(_))) | Err(NotDone::Panicked) => return Err(Refusal::failed(ErrorCode::ServerError)),
-            Err(NotDone::Overloaded) => return Err(overloaded()),
+            Err(NotDone::Overloaded) => return Err(Refusal::overloaded("too many wait for a thread")),
         }
     }
 }
@@ -196,7 +196,9 @@ pub(super) fn log_refusal(
 ) {
     if let Some(suppressed) = state.refusals.admit(Instant::now()) {
         let client = client.map_or("-", ClientId::as_str);
-        let (path, reason) = (request.path(), refusal.reason());
+        // The pattern: what stands in its place may be anything.
+        let path = request.match_pattern().unwrap_or_default();
+        let reason = refusal.reason();
         info!(event = "token.refused", path, client, ?address, reason, suppressed);
     }
 }

@@ -2,7 +2,7 @@
 //! token that says who may.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, REFERRER_POLICY};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
@@ -56,7 +56,7 @@ pub(super) async fn delete(state: web::Data<State>, request: HttpRequest) -> Htt
         let (asked, client_id) = (asked(&state, &request)?, segment(&request, "client_id"));
         let rule = move |server: &Server, cx: &mut Context<'_>| server.delete_registration(&client_id, &asked, cx);
         decided(&state, rule).await?;
-        Ok(oauth(StatusCode::NO_CONTENT).finish())
+        Ok(no_content())
     };
     answer(&state, &request, outcome.await)
 }
@@ -81,7 +81,7 @@ pub(super) async fn revoke_secret(state: web::Data<State>, request: HttpRequest)
             server.revoke_secret_of_registration(&client_id, &secret_id, &asked, cx)
         };
         match decided(&state, rule).await? {
-            Some(()) => Ok(oauth(StatusCode::NO_CONTENT).finish()),
+            Some(()) => Ok(no_content()),
             None => Err(Refusal::absent("the client has no secret with this identifier")),
         }
     };
@@ -149,8 +149,15 @@ async fn decided<T: Send + 'static>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Decided::Refused(refusal))) => Err(refusal),
         Ok(Err(Decided::Needs(_))) | Err(NotDone::Panicked) => Err(Refusal::failed(ErrorCode::ServerError)),
-        Err(NotDone::Overloaded) => Err(Refusal::failed(ErrorCode::TemporarilyUnavailable)),
+        Err(NotDone::Overloaded) => Err(Refusal::overloaded("too many wait for a thread")),
     }
+}
+
+/// Done, and nothing to be said.
+fn no_content() -> HttpResponse {
+    let mut response = oauth(StatusCode::NO_CONTENT).finish();
+    response.headers_mut().remove(CONTENT_TYPE);
+    response
 }
 
 fn document(status: StatusCode, body: &impl Serialize) -> Result<HttpResponse, Refusal> {

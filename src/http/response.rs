@@ -50,6 +50,15 @@ impl Refusal {
         })
     }
 
+    /// Too much is under way; `reason` says of what, for the log.
+    pub(super) fn overloaded(reason: &'static str) -> Self {
+        Refusal::of(OAuthError {
+            code: ErrorCode::TemporarilyUnavailable,
+            description: None,
+            reason,
+        })
+    }
+
     /// The body was not read.
     pub(super) fn unread(unread: Unread) -> Self {
         let (status, description) = unread.as_answer();

@@ -108,7 +108,7 @@ pub(super) fn management(app: &mut ServiceConfig) {
 }
 
 /// GET and HEAD. One guard for both: those that actix has for a method keep a list of methods with every request.
-fn read() -> Route {
+pub(super) fn read() -> Route {
     web::route().guard(fn_guard(|request| {
         matches!(request.head().method, Method::GET | Method::HEAD)
     }))

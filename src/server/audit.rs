@@ -117,6 +117,9 @@ fn event(
         Value::Object(members) => members,
         _ => Map::new(),
     };
+    if let Some(secret_id) = request.secret_id() {
+        members.insert("secret_id".to_owned(), secret_id.into());
+    }
     if let Some(address) = request.address {
         members.insert("address".to_owned(), address.to_string().into());
     }

@@ -121,7 +121,7 @@ impl Server {
         let Some(client) = self.directory.client(&client_id, cx)? else {
             return Ok(None);
         };
-        // A client that was deleted and registered anew is another client.
+        // Of a client that was deleted and registered anew the epoch is another, too.
         if !client.client.enabled || client.client.created_at > claims.iat {
             return Ok(None);
         }

@@ -272,6 +272,7 @@ impl Server {
             self.store
                 .forget_fetchers(cx.now - self.wheel.policy().fetchers_memory())?;
             self.store.forget_usage(cx.now - USAGE_RETENTION)?;
+            self.store.forget_creations(cx.now - admin::REPEATED_FOR, 1_000)?;
             self.follow_users()?;
             for within in EXPIRY_METRICS {
                 let expiring = self.store.secrets_expiring(cx.now, cx.now + within)?;

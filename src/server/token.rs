@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use super::client_auth::{self, ClientCredentials};
+use super::client_auth::{self, Authenticated, ClientCredentials};
 use super::families;
 use super::grants::{GRANTS, Grant, Limits};
 use super::issuer::{self, TokenResponse};
@@ -20,7 +20,7 @@ pub struct TokenRequest {
     /// Where the request comes from, as far as that is known.
     pub address: Option<IpAddr>,
     /// Who was authenticated when the request was first looked at; it may be looked at again with a longer reach.
-    authenticated: OnceLock<Arc<RegisteredClient>>,
+    authenticated: OnceLock<Authenticated>,
 }
 
 impl TokenRequest {
@@ -32,6 +32,11 @@ impl TokenRequest {
             address,
             authenticated: OnceLock::new(),
         }
+    }
+
+    /// The secret with which its client proved who it is.
+    pub(super) fn secret_id(&self) -> Option<&str> {
+        self.authenticated.get().map(|found| found.secret_id.as_str())
     }
 }
 
@@ -81,7 +86,7 @@ impl Server {
         }
         let hasher = self.vault.hasher();
         let uses = &self.secret_uses;
-        let client = client_auth::authenticate(
+        let found = client_auth::authenticate(
             &request.credentials,
             &request.parameters,
             &self.directory,
@@ -90,13 +95,14 @@ impl Server {
             cx,
         )
         .map_err(|error| self.slowed_down(error, request, cx))?;
-        let _ = request.authenticated.set(Arc::clone(&client));
+        let client = Arc::clone(&found.client);
+        let _ = request.authenticated.set(found);
         Ok(client)
     }
 
     /// The client that was authenticated before the request hopped to a thread that may wait, if nothing changed about it.
     fn still_authenticated(&self, request: &TokenRequest, cx: &Context<'_>) -> Option<Arc<RegisteredClient>> {
-        let before = request.authenticated.get()?;
+        let before = &request.authenticated.get()?.client;
         let now = self.directory.client(&before.client.client_id, cx).ok()??;
         Arc::ptr_eq(before, &now).then_some(now)
     }

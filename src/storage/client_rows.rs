@@ -40,14 +40,28 @@ pub(super) fn insert(conn: &mut Conn, new: &NewClient) -> Result<Option<Client>,
         created_at,
         updated_at: created_at,
     };
-    let created: Option<ClientRow> = on!(conn, c => diesel::insert_into(clients::table)
+    let inserted: Option<i64> = on!(conn, c => diesel::insert_into(clients::table)
         .values(&row)
         .on_conflict_do_nothing()
-        .returning(ClientRow::as_returning())
+        .returning(clients::id)
         .get_result(c)
         .optional())?;
-    created.map(ClientRow::into_client).transpose()
+    let Some(inserted) = inserted else { return Ok(None) };
+    let created: ClientRow = on!(conn, c => diesel::update(clients::table.find(inserted))
+        .set(clients::epoch.eq(first_epoch(inserted)))
+        .returning(ClientRow::as_returning())
+        .get_result(c))?;
+    created.into_client().map(Some)
 }
+
+/// The epoch at which a client or a user begins. Rows are never numbered alike, so no token of somebody who was deleted is good for
+/// whoever has the same identifier later.
+pub(super) const fn first_epoch(row: i64) -> i64 {
+    row << EPOCHS_OF_ONE
+}
+
+/// How many bits an epoch may rise by until it would be another one's first.
+const EPOCHS_OF_ONE: u32 = 20;
 
 /// Replaces what is registered; `None` when there is no such client.
 pub(super) fn update(conn: &mut Conn, id: &str, metadata: &ClientMetadata, at: i64) -> Result<Option<Client>, Fault> {

@@ -26,6 +26,9 @@ pub enum Error {
     /// The settings name something that cannot be used, such as a file of root certificates without a certificate.
     #[error("{0}")]
     Settings(String),
+    /// What was to be created once was created already, by the same request a moment ago. Nothing was done.
+    #[error("the same request was answered a moment ago")]
+    Repeated,
     /// Anything else: a defect, or a schema that does not fit.
     #[error("the database refused a statement: {0} (is the schema up to date? see `keywheel db status`)")]
     Database(#[source] Cause),
@@ -73,6 +76,7 @@ pub(super) enum Fault {
     Diesel(DieselError),
     Corrupt { table: &'static str, what: String },
     Migration(Box<dyn std::error::Error + Send + Sync>),
+    Repeated,
 }
 
 impl Fault {
@@ -87,6 +91,7 @@ impl Fault {
     pub(super) fn into_error(self, connection_is_lost: bool) -> Error {
         match self {
             Fault::Corrupt { table, what } => Error::Corrupt { table, what },
+            Fault::Repeated => Error::Repeated,
             Fault::Migration(error) => match error.downcast() {
                 Ok(error) => Fault::Diesel(*error).into_error(connection_is_lost),
                 Err(error) => Error::Database(Cause::new(error)),

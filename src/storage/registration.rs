@@ -180,17 +180,20 @@ impl Store {
     }
 
     /// Replaces what a client may itself have registered (name, grants, authentication, scope, audiences), as of the event's
-    /// instant, and leaves what administrators chose as it is; `None` when the client is gone.
+    /// instant, and leaves what administrators chose as it is; `None` when the client is not as it was read any more.
     pub fn update_registration(
         &self,
         client: &Client,
         metadata: &ClientMetadata,
         event: &AuditEvent,
     ) -> Result<Option<Client>, Error> {
-        let (row, metadata, event) = (client.row, metadata.clone(), event.clone());
+        let (before, metadata, event) = (client.clone(), metadata.clone(), event.clone());
         self.administer(move |conn| {
             let at = event.at.epoch();
-            let updated: Option<ClientRow> = on!(conn, c => diesel::update(clients::table.find(row))
+            if client_rows::find(conn, before.client_id.as_str())?.as_ref() != Some(&before) {
+                return Ok(Effect::none(None));
+            }
+            let updated: Option<ClientRow> = on!(conn, c => diesel::update(clients::table.find(before.row))
                 .set((
                     clients::name.eq(&metadata.name),
                     clients::grant_types.eq(words(&metadata.grant_types)),

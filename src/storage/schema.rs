@@ -94,6 +94,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    creations (name) {
+        name -> Binary,
+        salt -> Binary,
+        content -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
     data_keys (id) {
         id -> BigInt,
         master_key_id -> Text,

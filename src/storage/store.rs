@@ -10,6 +10,7 @@ use diesel::sql_types::BigInt;
 use super::audit::{self, AuditEvent};
 use super::changes::{self, ChangeKind};
 use super::connection::{Conn, Connections, LogFailures};
+use super::creations::{self, Creation};
 use super::error::{Error, Fault};
 use super::postgres::Connector;
 use super::sqlite;
@@ -60,7 +61,11 @@ const CHECKOUT: Duration = Duration::from_secs(1);
 ///
 /// Every method waits for the database, so it is to be called on a thread that may wait, never on one that runs futures.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store {
+    inner: Arc<Inner>,
+    /// What is made through it, if that must be made once.
+    creation: Option<Arc<Creation>>,
+}
 
 struct Inner {
     url: DatabaseUrl,
@@ -110,13 +115,14 @@ impl Store {
             .connection_timeout(CHECKOUT)
             .error_handler(Box::new(LogFailures))
             .build_unchecked(connections.clone());
-        Ok(Store(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             url: url.clone(),
             connections,
             pool,
             writer,
             statements,
-        })))
+        });
+        Ok(Store { inner, creation: None })
     }
 
     /// Asks the database for a sign of life.
@@ -138,27 +144,37 @@ impl Store {
 
     /// Statements sent so far on all connections, those that set a connection up excepted. Several in one round trip count once.
     pub fn statements(&self) -> u64 {
-        self.0.statements.load(Ordering::Relaxed)
+        self.inner.statements.load(Ordering::Relaxed)
     }
 
     /// The pool of connections now; on SQLite, of those that read.
     pub fn pool(&self) -> PoolState {
-        let state = self.0.pool.state();
+        let state = self.inner.pool.state();
         PoolState {
             connections: state.connections,
             idle: state.idle_connections,
-            max: self.0.pool.max_size(),
+            max: self.inner.pool.max_size(),
+        }
+    }
+
+    /// The same database; whatever an administrator makes through it is this creation. [`Error::Repeated`], and nothing was done,
+    /// when there was one of that name already.
+    #[must_use]
+    pub fn creating(&self, creation: Creation) -> Store {
+        Store {
+            creation: Some(Arc::new(creation)),
+            inner: Arc::clone(&self.inner),
         }
     }
 
     pub(super) fn connections(&self) -> &Connections {
-        &self.0.connections
+        &self.inner.connections
     }
 
     /// One statement that reads, or several that need not see the same moment.
     pub(super) fn read<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
         // r2d2's error tells in words why the last attempt to connect failed.
-        let mut conn = self.0.pool.get().map_err(Error::unavailable)?;
+        let mut conn = self.inner.pool.get().map_err(Error::unavailable)?;
         conn.run(intention)
     }
 
@@ -167,7 +183,7 @@ impl Store {
         &self,
         statement: impl FnOnce(&mut Conn) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        match &self.0.writer {
+        match &self.inner.writer {
             Some(writer) => writer.submit(statement),
             None => self.read(statement),
         }
@@ -178,7 +194,7 @@ impl Store {
         &self,
         statement: impl Fn(&mut Conn) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        match &self.0.writer {
+        match &self.inner.writer {
             Some(writer) => writer.submit_repeatable(statement),
             None => self.read(statement),
         }
@@ -231,13 +247,17 @@ impl Store {
         first: &str,
         intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        let transaction = |conn: &mut Conn| {
+        let creation = self.creation.clone();
+        let transaction = move |conn: &mut Conn| {
             let effect = intention(conn)?;
+            if let Some(creation) = creation.filter(|_| !effect.events.is_empty()) {
+                creations::insert(conn, &creation)?;
+            }
             changes::insert(conn, &effect.changes)?;
             audit::insert(conn, &effect.events)?;
             Ok(effect.outcome)
         };
-        match &self.0.writer {
+        match &self.inner.writer {
             Some(writer) => writer.submit(transaction),
             None => self.read(|conn| conn.transaction(first, transaction)),
         }
@@ -246,7 +266,7 @@ impl Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Store({})", self.0.url)
+        write!(f, "Store({})", self.inner.url)
     }
 }
 

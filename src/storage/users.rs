@@ -6,6 +6,7 @@ use diesel::prelude::*;
 
 use super::audit::AuditEvent;
 use super::changes::ChangeKind;
+use super::client_rows::first_epoch;
 use super::connection::{Conn, on};
 use super::error::{Error, Fault};
 use super::families::{self, Deletion, Holder};
@@ -153,9 +154,14 @@ impl Store {
                 .returning(UserRow::as_returning())
                 .get_result(c)
                 .optional())?;
-            let Some(user) = created.map(UserRow::into_user).transpose()? else {
+            let Some(created) = created else {
                 return Ok(Effect::none(UserCreation::Exists));
             };
+            let user = User {
+                epoch: first_epoch(created.id),
+                ..created.into_user()?
+            };
+            set_first_epochs(conn, &[&row.user_id])?;
             let at = event.at.epoch();
             Ok(Effect::of(UserCreation::Created(user), event).changing(ChangeKind::User, row.user_id, at))
         })
@@ -175,6 +181,7 @@ impl Store {
             }
             for some in rows.chunks(IMPORTED_AT_ONCE) {
                 on!(conn, c => diesel::insert_into(users::table).values(some).execute(c))?;
+                set_first_epochs(conn, &some.iter().map(|row| &row.user_id).collect::<Vec<_>>())?;
             }
             let imported = UserImport::Imported(rows.len());
             if rows.is_empty() {
@@ -284,6 +291,14 @@ const IMPORTED_AT_ONCE: usize = 1_000;
 
 /// Whom a change is about when it is about many.
 const MANY: &str = "*";
+
+/// See [`first_epoch`]; the number of a row is known once it is there.
+fn set_first_epochs(conn: &mut Conn, ids: &[&String]) -> Result<(), Fault> {
+    on!(conn, c => diesel::update(users::table.filter(users::user_id.eq_any(ids)))
+        .set(users::epoch.eq(users::id * first_epoch(1)))
+        .execute(c))?;
+    Ok(())
+}
 
 fn changed_user(changed: Option<UserRow>, id: String, event: AuditEvent) -> Result<Effect<Option<User>>, Fault> {
     let Some(user) = changed.map(UserRow::into_user).transpose()? else {

@@ -171,7 +171,6 @@ fn a_token_that_was_revoked_or_whose_client_is_gone_opens_nothing_a_second_later
         }
         // Neither enabling a client nor registering it anew brings its tokens back (D-17).
         done(&admin.act("/clients/disabled/enable"), 200);
-        server.advance(Seconds::new(1));
         server.client("deleted", metadata());
         server.tick().unwrap();
         for bearer in [&disabled, &deleted] {
@@ -194,6 +193,7 @@ fn the_last_administrator_cannot_take_away_its_own_ground() {
             admin.delete("/clients/root"),
             admin.act("/clients/root/disable"),
             admin.patch("/clients/root", &json!({"scope": "keywheel:read"}), etag),
+            admin.patch("/clients/root", &json!({"audience": ["https://api.example"]}), etag),
         ] {
             assert!(refused(&answer, 409).contains("keywheel:admin"));
         }
@@ -360,7 +360,7 @@ fn the_document_and_its_page_tell_of_every_operation() {
         }
     }
     let answer = server.send(&Request::new("PUT", "/admin/v1/clients"));
-    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST")));
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, POST")));
 }
 
 #[test]
@@ -393,5 +393,22 @@ fn a_user_may_administrate_with_a_token_of_their_own_and_not_look_after_the_clie
         let alice = server.users().show("alice").unwrap();
         server.users().set_enabled(&alice, false, server.now()).unwrap();
         refused(&get("/clients"), 401);
+    });
+}
+
+#[test]
+fn a_right_that_was_taken_from_a_client_is_not_in_the_tokens_that_it_has() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let admin = Bearer::admin(&server);
+        let other = Bearer::with_scope(&server, "other", "keywheel:admin keywheel:read");
+        done(&other.get("/keys"), 200);
+        let etag = admin.get("/clients/other").header("etag").unwrap().to_owned();
+        done(
+            &admin.patch("/clients/other", &json!({"scope": "keywheel:read"}), &etag),
+            200,
+        );
+        done(&other.get("/keys"), 200);
+        refused(&other.delete("/clients/none"), 403);
     });
 }

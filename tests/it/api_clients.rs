@@ -53,9 +53,12 @@ fn a_client_lives_from_registration_to_deletion() {
         assert_eq!((reset.get("access_ttl"), &reset["scope"]), (None, &json!("read")));
 
         assert_eq!(done(&admin.act(&format!("{at}/disable")), 200)["enabled"], false);
-        server.tick().unwrap();
+        // This node follows at once.
         assert_eq!(server.token(&client, &[]).status, 401);
         assert_eq!(done(&admin.act(&format!("{at}/enable")), 200)["enabled"], true);
+        // What is said to be seen is compared, also where nothing has to be said.
+        let stale = admin.request("DELETE", &at).header("If-Match", &etag);
+        refused(&server.send(&stale), 412);
         done(&admin.delete(&at), 204);
         refused(&admin.get(&at), 404);
         refused(&admin.delete(&at), 404);
@@ -126,7 +129,7 @@ fn of_two_administrators_who_change_one_client_the_second_is_told() {
         server.client("billing", metadata());
         let etag = admin.get("/clients/billing").header("etag").unwrap().to_owned();
         let change = |scope: &str| json!({"scope": scope});
-        for stale in ["\"x\"", "", "*", &etag.replace('"', "")] {
+        for stale in ["\"x\"", "", &etag.replace('"', "")] {
             refused(&admin.patch("/clients/billing", &change("read"), stale), 412);
         }
         let without = crate::support::api::with(admin.request("PATCH", "/clients/billing"), &change("read"));
@@ -239,12 +242,11 @@ fn a_creation_that_is_repeated_with_its_key_makes_nothing_and_is_answered_as_bef
     on_both(|database| {
         let server = TestServer::start(database.url());
         let admin = Bearer::admin(&server);
-        let post = |path: &str, document: &Value, key: &str| admin.post_once(path, document, key);
-        let first = done(&post("/clients", &new_client("Billing"), "key-0001"), 201);
+        let first = done(&admin.post_once("/clients", &new_client("Billing"), "key-0001"), 201);
         // Another administrator's key of that name, and another key, are other creations.
         let other = Bearer::with_scope(&server, "other", "keywheel:admin");
         let others = done(&other.post_once("/clients", &new_client("Billing"), "key-0001"), 201);
-        let second = done(&post("/clients", &new_client("Billing"), "key-0002"), 201);
+        let second = done(&admin.post_once("/clients", &new_client("Billing"), "key-0002"), 201);
         let ids: BTreeSet<_> = [&first, &others, &second]
             .map(|client| client["client_id"].to_string())
             .into();
@@ -252,28 +254,83 @@ fn a_creation_that_is_repeated_with_its_key_makes_nothing_and_is_answered_as_bef
 
         server.advance(Seconds::hours(48));
         let admin = admin.again();
-        let post = |path: &str, document: &Value, key: &str| admin.post_once(path, document, key);
-        let again = done(&post("/clients", &new_client("Billing"), "key-0001"), 201);
+        let again = done(&admin.post_once("/clients", &new_client("Billing"), "key-0001"), 201);
         assert_eq!(again, first, "the secret included");
         server.granted(&credentials(&again), &[]);
-        refused(&post("/clients", &new_client("Another"), "key-0001"), 422);
+        refused(&admin.post_once("/clients", &new_client("Another"), "key-0001"), 422);
         let mut named = new_client("Named");
         named["client_id"] = json!("named");
-        let named_first = done(&post("/clients", &named, "key-0003"), 201);
-        assert_eq!(done(&post("/clients", &named, "key-0003"), 201), named_first);
-        refused(&post("/clients", &named, "key-0004"), 409);
-        assert_eq!(server.count("clients"), 6);
+        let named_first = done(&admin.post_once("/clients", &named, "key-0003"), 201);
+        assert_eq!(done(&admin.post_once("/clients", &named, "key-0003"), 201), named_first);
+        // What was refused used up no key.
+        refused(&admin.post_once("/clients", &named, "key-0004"), 409);
+        named["client_id"] = json!("another");
+        done(&admin.post_once("/clients", &named, "key-0004"), 201);
+        assert_eq!(server.count("clients"), 7);
 
         let secrets = "/clients/named/secrets";
-        let added = done(&post(secrets, &json!({}), "key-0001"), 201);
-        assert_eq!(done(&post(secrets, &json!({}), "key-0001"), 201), added);
+        let added = done(&admin.post_once(secrets, &json!({}), "key-0001"), 201);
+        assert_eq!(done(&admin.post_once(secrets, &json!({}), "key-0001"), 201), added);
         let ends = server.now().epoch() + 60;
-        refused(&post(secrets, &json!({"expires_at": ends}), "key-0001"), 422);
+        refused(&admin.post_once(secrets, &json!({"expires_at": ends}), "key-0001"), 422);
         assert_eq!(done(&admin.get(secrets), 200).as_array().unwrap().len(), 2);
+        let shown = done(&admin.get("/audit?event=client.secret_shown_again"), 200);
+        assert_eq!(shown["items"].as_array().unwrap().len(), 3);
 
         for bad in ["short", &"x".repeat(256)] {
-            refused(&post("/clients", &new_client("x"), bad), 400);
+            refused(&admin.post_once("/clients", &new_client("x"), bad), 400);
         }
+    });
+}
+
+#[test]
+fn a_repeated_creation_brings_nothing_back_that_was_taken_away() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let admin = Bearer::admin(&server);
+        let client = credentials(&done(
+            &admin.post_once("/clients", &new_client("Billing"), "key-0001"),
+            201,
+        ));
+        let secrets = format!("/clients/{}/secrets", client.id);
+        let added = done(&admin.post_once(&secrets, &json!({}), "key-0002"), 201);
+        let added_id = added["client_secret_id"].as_str().unwrap();
+        done(&admin.delete(&format!("{secrets}/{added_id}?force=true")), 204);
+        assert!(refused(&admin.post_once(&secrets, &json!({}), "key-0002"), 409).contains("gone"));
+        done(&admin.delete(&format!("/clients/{}", client.id)), 204);
+        assert!(refused(&admin.post_once("/clients", &new_client("Billing"), "key-0001"), 409).contains("gone"));
+        assert_eq!(server.count("clients"), 1);
+        // After a week the key is forgotten, and makes another client with another secret.
+        server.advance(Seconds::days(8));
+        server.tick().unwrap();
+        let admin = admin.again();
+        let another = credentials(&done(
+            &admin.post_once("/clients", &new_client("Billing"), "key-0001"),
+            201,
+        ));
+        assert_ne!((&another.id, &another.secret), (&client.id, &client.secret));
+    });
+}
+
+#[test]
+fn of_many_repetitions_at_once_one_makes_something_and_all_are_answered_alike() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let admin = Bearer::admin(&server);
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let tries: Vec<_> = (0..12)
+                .map(|_| {
+                    let admin = admin.clone();
+                    scope.spawn(move || admin.post_once("/clients", &new_client("Billing"), "key-0001"))
+                })
+                .collect();
+            tries.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let first = done(&answers[0], 201);
+        for answer in &answers {
+            assert_eq!(done(answer, 201), first);
+        }
+        assert_eq!(server.count("clients"), 2);
     });
 }
 
@@ -291,6 +348,7 @@ fn a_secret_is_replaced_without_a_refusal_and_one_in_use_is_not_revoked_by_mista
         assert_eq!(added["client_secret_expires_at"], ends);
         server.tick().unwrap();
         server.granted(&client, &[]);
+        // This node knows it at once.
         let newer = Credentials {
             secret: added["client_secret"].as_str().unwrap().to_owned(),
             ..client.clone()

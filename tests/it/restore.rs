@@ -6,6 +6,7 @@ use keywheel::server::admin::KeyAdmin;
 use keywheel::storage::Store;
 
 use crate::refresh::{PASSWORD, for_people, refresh, session, sign_in};
+use crate::support::api::{Bearer, refused};
 use crate::support::http::{Request, send};
 use crate::support::jwt::part;
 use crate::support::process::Folder;
@@ -85,6 +86,7 @@ fn a_running_server_notices_and_gives_out_no_refresh_token_until_it_is_finalized
         let server = TestServer::start(database.url());
         let client = server.client("shop", for_people());
         let service = server.client("service", metadata());
+        let admin = Bearer::admin(&server);
         server.user("alice", PASSWORD);
         let first = sign_in(&server, &client, &[]);
         let later = |seconds| {
@@ -104,6 +106,8 @@ fn a_running_server_notices_and_gives_out_no_refresh_token_until_it_is_finalized
             "temporarily_unavailable",
         );
         assert_eq!(server.token(&service, &[]).status, 200, "services are not concerned");
+        // Nobody administrates it either: who may not any more is back in it.
+        refused(&admin.get("/clients"), 503);
         finalize(&server.store, &server.server.remembered());
         later(10);
         assert_eq!(ready(), 200);

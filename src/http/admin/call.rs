@@ -106,14 +106,14 @@ impl<'a> Call<'a, '_> {
     /// Refuses a change of something that is not as the sender saw it (RFC 9110 §13.1.1).
     pub(super) fn must_match(&self, etag: &str) -> Result<(), Problem> {
         let seen = self.sent.if_match.as_deref().unwrap_or_default();
-        if seen.split(',').any(|one| one.trim() == etag) {
+        if seen.split(',').map(str::trim).any(|one| one == etag || one == "*") {
             return Ok(());
         }
         Err(Problem::changed())
     }
 
     /// The creation that the sender may ask for again.
-    pub(super) fn once(&self, operation: &str) -> Result<Option<Once>, Problem> {
+    pub(super) fn once(&mut self, operation: &str) -> Result<Option<Once>, Problem> {
         let Some(key) = &self.sent.idempotency_key else {
             return Ok(None);
         };
@@ -123,7 +123,10 @@ impl<'a> Call<'a, '_> {
                 "an Idempotency-Key has 8 to 255 characters",
             ));
         }
-        Ok(Some(self.server.once(&self.admitted, operation, key, &self.sent.body)))
+        let once = self
+            .server
+            .once(&self.admitted, (operation, key), &self.sent.body, self.cx)?;
+        Ok(Some(once))
     }
 
     /// How many items are wanted.

@@ -144,7 +144,7 @@ struct NewClientDocument {
 }
 
 /// A client just registered.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 struct CreatedClientDocument {
     #[serde(flatten)]
     client: ClientDocument,
@@ -289,31 +289,32 @@ fn update(call: &mut Call<'_, '_>, _: Nothing, patch: ClientPatch) -> Result<Rep
             .transpose()?,
         introspect: patch.introspect,
     };
-    let stays = |scope: &Scope| scope.tokens().any(|token| token == "keywheel:admin");
-    if change.scope.as_ref().is_some_and(|scope| !stays(scope)) {
-        not_the_last_admin(call, &seen)?;
-    }
+    not_the_last_admin(call, &seen, Some(&change.clone().applied_to(&seen.metadata)))?;
     let updated = call.clients().update_as_seen(&seen, change, call.cx.now)?;
+    call.server.forget_client(&seen.client_id);
     Ok(Reply::tagged(ClientDocument::from(&updated)))
 }
 
 fn delete(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<Nothing>, Problem> {
-    let client = the_client(call)?;
-    not_the_last_admin(call, &client)?;
+    let client = the_client_if_matching(call)?;
+    not_the_last_admin(call, &client, None)?;
     call.clients().delete(&client.client_id, call.cx.now)?;
+    call.server.forget_client(&client.client_id);
     Ok(Nothing {}.into())
 }
 
 fn disable(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<ClientDocument>, Problem> {
-    let client = the_client(call)?;
-    not_the_last_admin(call, &client)?;
+    let client = the_client_if_matching(call)?;
+    not_the_last_admin(call, &client, None)?;
     call.clients().set_enabled(&client.client_id, false, call.cx.now)?;
+    call.server.forget_client(&client.client_id);
     Ok(Reply::tagged(ClientDocument::from(&the_client(call)?)))
 }
 
 fn enable(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<ClientDocument>, Problem> {
-    let client = the_client(call)?;
+    let client = the_client_if_matching(call)?;
     call.clients().set_enabled(&client.client_id, true, call.cx.now)?;
+    call.server.forget_client(&client.client_id);
     Ok(Reply::tagged(ClientDocument::from(&the_client(call)?)))
 }
 
@@ -340,7 +341,7 @@ pub(super) struct NewSecretDocument {
 }
 
 /// A secret just made.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct CreatedSecretDocument {
     /// Shown this once.
     client_secret: String,
@@ -382,6 +383,7 @@ pub(super) fn add_secret_of(
     let CreatedSecret { secret, record } =
         call.server
             .add_secret(&admin, client_id, (not_before, expires_at), call.cx)?;
+    call.server.forget_client(client_id);
     let body = CreatedSecretDocument {
         client_secret: secret.expose().to_owned(),
         client_secret_id: record.id,
@@ -426,8 +428,17 @@ fn the_client(call: &Call<'_, '_>) -> Result<Client, Problem> {
     Ok(call.clients().show(&client_id(call)?)?.0)
 }
 
-fn not_the_last_admin(call: &Call<'_, '_>, client: &Client) -> Result<(), Problem> {
-    if call.server.is_last_admin(client)? {
+/// The client, if it is as the sender saw it; whoever says nothing of that sees it as it is.
+fn the_client_if_matching(call: &Call<'_, '_>) -> Result<Client, Problem> {
+    let client = the_client(call)?;
+    if call.sent.if_match.is_some() {
+        call.must_match(&etag(&ClientDocument::from(&client)))?;
+    }
+    Ok(client)
+}
+
+fn not_the_last_admin(call: &Call<'_, '_>, client: &Client, after: Option<&ClientMetadata>) -> Result<(), Problem> {
+    if call.server.is_last_admin(client, after)? {
         return Err(Problem::of(
             StatusCode::CONFLICT,
             "this is the last client with the scope keywheel:admin: register another one first, or use the command line",

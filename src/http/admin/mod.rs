@@ -21,20 +21,23 @@ mod users;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::ServiceConfig;
-use actix_web::{HttpRequest, HttpResponse, web};
-use tracing::error;
+use actix_web::{HttpRequest, HttpResponse, Route, web};
+use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use self::call::{Call, Sent};
 use self::operation::{Answer, Operation};
 use self::problem::Problem;
 use super::blocking::NotDone;
+use super::routes::read;
 use super::{State, bearer, body, peer};
 use crate::oauth::base64url;
+use crate::server::admin::Admitted;
 use crate::server::{Context, Endpoint, Outcome, Reach};
 
 /// Where the API is.
@@ -92,11 +95,14 @@ pub(super) fn routes(app: &mut ServiceConfig, prefix: &str, api: &Arc<Api>) {
                 continue;
             };
             allowed.push(operation.method.as_str());
+            if operation.method == Method::GET {
+                allowed.push("HEAD");
+            }
             let api = Arc::clone(api);
             let handler = move |state: web::Data<State>, request: HttpRequest, payload: web::Payload| {
                 handle(Arc::clone(&api), number, state, request, payload)
             };
-            resource = resource.route(web::method(operation.method.clone()).to(handler));
+            resource = resource.route(route(&operation.method).to(handler));
         }
         let allowed = allowed.join(", ");
         app.service(resource.default_service(web::to(move || not_allowed(allowed.clone()))));
@@ -105,14 +111,22 @@ pub(super) fn routes(app: &mut ServiceConfig, prefix: &str, api: &Arc<Api>) {
     let document = move || written("application/json", document.openapi.clone());
     let page = move || written("text/html; charset=utf-8", page.page.clone());
     for (path, route) in [
-        (format!("{prefix}{ROOT}/openapi.json"), web::get().to(document)),
-        (format!("{prefix}{ROOT}"), web::get().to(page)),
+        (format!("{prefix}{ROOT}/openapi.json"), route(&Method::GET).to(document)),
+        (format!("{prefix}{ROOT}"), route(&Method::GET).to(page)),
     ] {
         app.service(
             web::resource(path)
                 .route(route)
-                .default_service(web::to(|| not_allowed("GET".to_owned()))),
+                .default_service(web::to(|| not_allowed("GET, HEAD".to_owned()))),
         );
+    }
+}
+
+/// `HEAD` is `GET` without the content (RFC 9110 §9.3.2).
+fn route(method: &Method) -> Route {
+    match *method {
+        Method::GET => read(),
+        _ => web::method(method.clone()),
     }
 }
 
@@ -156,10 +170,14 @@ async fn handle(
     let answered = answer(&api, number, &state, &request, payload, &request_id).await;
     let (outcome, response) = match answered {
         Ok(answer) => (Outcome::Ok, answer.response(&request_id)),
-        Err(problem) => (
-            Outcome::Status(problem.status().as_u16()),
-            problem.response(&request_id),
-        ),
+        Err(problem) => {
+            let status = problem.status().as_u16();
+            if let Some(suppressed) = state.refusals.admit(Instant::now()) {
+                let path = request.match_pattern().unwrap_or_default();
+                info!(event = "administration.refused", path, status, request_id, suppressed);
+            }
+            (Outcome::Status(status), problem.response(&request_id))
+        }
     };
     state.server.metrics().answered(Endpoint::Administration, None, outcome);
     response
@@ -174,26 +192,12 @@ async fn answer(
     request_id: &str,
 ) -> Result<Answer, Problem> {
     let operation = api.operations.get(number).ok_or(Problem::bug())?;
-    let address = peer::address(request, &state.trusted_proxies)
-        .map_err(|_malformed| Problem::of(StatusCode::BAD_REQUEST, "X-Forwarded-For is not a list of addresses"))?;
-    let token = match bearer::Bearer::of(request) {
-        bearer::Bearer::Token(token) => token,
-        bearer::Bearer::Absent => return Err(Problem::no_token()),
-        bearer::Bearer::Malformed => return Err(Problem::invalid_token()),
-        bearer::Bearer::Several => {
-            return Err(Problem::of(
-                StatusCode::BAD_REQUEST,
-                "more than one Authorization header: send one",
-            ));
-        }
-    };
-    // Who may not come in is not listened to.
-    let (right, reach, id) = (operation.right, operation.reach, request_id.to_owned());
-    let admitted = blocking(state, Reach::Storage, move |state, cx| {
-        let admitted = state.server.admit(&token, right, (address, &id), cx);
-        admitted.map_err(Problem::not_admitted)
-    })
-    .await?;
+    let admitted = admitted(state, operation, request, request_id).await;
+    // Who may not come in is not listened to, so what they send is not read.
+    let admitted = admitted.map_err(|problem| match operation.body {
+        Some(_) => problem.closing(),
+        None => problem,
+    })?;
     let sent = Sent {
         path: request
             .match_info()
@@ -209,7 +213,7 @@ async fn answer(
         if_match: one(request.headers(), &IF_MATCH)?,
         idempotency_key: one(request.headers(), &HeaderName::from_static("idempotency-key"))?,
     };
-    let api = Arc::clone(api);
+    let (api, reach) = (Arc::clone(api), operation.reach);
     blocking(state, reach, move |state, cx| {
         let operation = api.operations.get(number).ok_or(Problem::bug())?;
         operation.run(&mut Call {
@@ -218,6 +222,34 @@ async fn answer(
             sent,
             cx,
         })
+    })
+    .await
+}
+
+/// Who sends the request, if they may.
+async fn admitted(
+    state: &web::Data<State>,
+    operation: &Operation,
+    request: &HttpRequest,
+    request_id: &str,
+) -> Result<Admitted, Problem> {
+    let address = peer::address(request, &state.trusted_proxies)
+        .map_err(|_malformed| Problem::of(StatusCode::BAD_REQUEST, "X-Forwarded-For is not a list of addresses"))?;
+    let token = match bearer::Bearer::of(request) {
+        bearer::Bearer::Token(token) => token,
+        bearer::Bearer::Absent => return Err(Problem::no_token()),
+        bearer::Bearer::Malformed => return Err(Problem::invalid_token()),
+        bearer::Bearer::Several => {
+            return Err(Problem::of(
+                StatusCode::BAD_REQUEST,
+                "more than one Authorization header: send one",
+            ));
+        }
+    };
+    let (right, id) = (operation.right, request_id.to_owned());
+    blocking(state, Reach::Storage, move |state, cx| {
+        let admitted = state.server.admit(&token, right, (address, &id), cx);
+        admitted.map_err(Problem::not_admitted)
     })
     .await
 }

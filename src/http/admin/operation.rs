@@ -36,8 +36,7 @@ pub(super) struct Operation {
 
 type Act = Box<dyn Fn(&mut Call<'_, '_>) -> Result<Answer, Problem> + Send + Sync>;
 
-/// What is answered, as bytes.
-#[derive(Debug)]
+/// What is answered, as bytes. It may hold a secret, so it cannot be printed.
 pub(super) struct Answer {
     status: StatusCode,
     body: Vec<u8>,
@@ -205,7 +204,10 @@ impl Operation {
 
     /// Does it.
     pub(super) fn run(&self, call: &mut Call<'_, '_>) -> Result<Answer, Problem> {
-        let answer = (self.act)(call)?;
+        let answer = match (self.act)(call) {
+            Err(problem) if problem.comes_again() => (self.act)(call)?,
+            answered => answered?,
+        };
         Ok(Answer {
             status: self.success,
             ..answer

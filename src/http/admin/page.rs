@@ -12,7 +12,7 @@ pub(super) fn html(document: &Value) -> String {
     let text = |value: &Value| escaped(value.as_str().unwrap_or_default());
     let _ = write!(
         page,
-        "<h1>{}</h1><p>{}</p><p>The same for programs: <a href=\"{ROOT}/openapi.json\">openapi.json</a> (OpenAPI 3.1).</p>",
+        "<h1>{}</h1><p>{}</p><p>The same for programs: <a href=\"v1/openapi.json\">openapi.json</a> (OpenAPI 3.1).</p>",
         text(at(document, "/info/title")),
         text(at(document, "/info/description")),
     );

@@ -8,6 +8,7 @@ use crate::http::body::{NoJson, Unread};
 use crate::http::response::oauth;
 use crate::oauth::ErrorCode;
 use crate::server::Failure;
+use crate::server::admin::StorageError;
 use crate::server::admin::{ClientError, KeyError, NotAdmitted, RegistrationTokenError, UserError};
 
 /// Why a request was not granted, as problem details (RFC 9457).
@@ -18,6 +19,8 @@ pub(super) struct Problem {
     challenge: Option<String>,
     /// The connection cannot go on: what remains of the request was not read.
     close: bool,
+    /// The very same request was answered a moment ago: asked once more, it is answered in the same way.
+    again: bool,
 }
 
 /// Problem details (RFC 9457 §3.1). `type` is absent, which means that the status says what kind of problem it is.
@@ -47,6 +50,7 @@ impl Problem {
             },
             challenge: None,
             close: false,
+            again: false,
         }
     }
 
@@ -138,6 +142,19 @@ impl Problem {
         }
     }
 
+    fn stored(error: StorageError) -> Self {
+        match error {
+            StorageError::Repeated => Problem {
+                again: true,
+                ..Problem::of(
+                    StatusCode::CONFLICT,
+                    "the same request is being answered: send it again",
+                )
+            },
+            other => Problem::failed(&other.into()),
+        }
+    }
+
     /// A fault of the server. Nothing of it is told.
     pub(super) fn failed(failure: &Failure) -> Self {
         tracing::error!(event = "administration.failed", cause = %chain(failure));
@@ -161,6 +178,16 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "the server cannot answer for the moment: try again",
         )
+    }
+
+    /// Whether the same request was answered a moment ago.
+    pub(super) fn comes_again(&self) -> bool {
+        self.again
+    }
+
+    /// The same for a request of which something was not read.
+    pub(super) fn closing(self) -> Self {
+        Problem { close: true, ..self }
     }
 
     /// The status.
@@ -220,12 +247,13 @@ impl From<ClientError> for Problem {
             )),
             ClientError::NeverAccepted(..) => Problem::invalid("expires_at", "the secret would end before it begins"),
             ClientError::Changed(_) => Problem::changed(),
+            ClientError::MadeAndGone => Problem::of(StatusCode::CONFLICT, error.to_string()),
             ClientError::KeyReused => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
             ClientError::TooManySecrets(_) => {
                 conflict("the client has as many secrets as a client may have: revoke one first")
             }
             ClientError::Metadata(broken) => Problem::invalid(broken.member.as_str(), broken.why),
-            ClientError::Storage(error) => Problem::failed(&error.into()),
+            ClientError::Storage(error) => Problem::stored(error),
         }
     }
 }
@@ -238,10 +266,11 @@ impl From<UserError> for Problem {
             UserError::Username(error) => Problem::invalid("username", error.to_string()),
             UserError::Id(error) => Problem::invalid("user_id", error.to_string()),
             UserError::Password => Problem::invalid("password", error.to_string()),
+            UserError::MadeAndGone => Problem::of(StatusCode::CONFLICT, error.to_string()),
             UserError::KeyReused => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
             UserError::Overloaded(_) => Problem::overloaded(),
             UserError::Clash(_) | UserError::Hash(_) => Problem::bug(),
-            UserError::Storage(error) => Problem::failed(&error.into()),
+            UserError::Storage(error) => Problem::stored(error),
         }
     }
 }
@@ -253,8 +282,9 @@ impl From<RegistrationTokenError> for Problem {
             RegistrationTokenError::Uses => Problem::invalid("uses", error.to_string()),
             RegistrationTokenError::Life => Problem::invalid("expires_in", error.to_string()),
             RegistrationTokenError::Unknown(_) => Problem::absent("registration token"),
+            RegistrationTokenError::MadeAndGone => Problem::of(StatusCode::CONFLICT, error.to_string()),
             RegistrationTokenError::KeyReused => Problem::of(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-            RegistrationTokenError::Storage(error) => Problem::failed(&error.into()),
+            RegistrationTokenError::Storage(error) => Problem::stored(error),
         }
     }
 }

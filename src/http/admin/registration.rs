@@ -66,7 +66,7 @@ struct NewTokenDocument {
 }
 
 /// A token just made.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 struct CreatedTokenDocument {
     #[serde(flatten)]
     record: InitialAccessTokenDocument,

@@ -9,7 +9,7 @@ use super::{
     KeyAdmin, NewClientRequest, NewInitialAccessToken, Once, RegistrationAdmin, RegistrationTokenError, Reports,
     UserAdmin,
 };
-use crate::oauth::{Client, ClientId, FamilyId, NumericDate, Scope};
+use crate::oauth::{Client, ClientId, ClientMetadata, FamilyId, NumericDate, Scope};
 use crate::server::{ActiveToken, Context, Failure, Server, TokenError};
 use crate::storage::{AuditEvent, AuditFilter, ClientFilter, FamilyFilter, TokenFamily};
 
@@ -47,6 +47,8 @@ pub struct Admitted {
     pub actor: Actor,
     /// The client that the token was given to.
     pub client_id: ClientId,
+    /// Names the bearer as nobody else will be named, also after somebody was deleted and made anew.
+    whose: String,
 }
 
 /// Why somebody was not let in.
@@ -70,6 +72,11 @@ impl Server {
         (address, request_id): (Option<IpAddr>, &str),
         cx: &Context<'_>,
     ) -> Result<Admitted, NotAdmitted> {
+        if self.watch.is_restored() {
+            // Who was revoked since is back in the database, until somebody has looked at it.
+            let failure = Failure::Unavailable("the database was restored and not finalized", None);
+            return Err(NotAdmitted::Failed(failure));
+        }
         let active = match self.active_bearer(token, cx) {
             Ok(active) => active.ok_or(NotAdmitted::InvalidToken)?,
             Err(TokenError::Failed(failure)) => return Err(NotAdmitted::Failed(failure)),
@@ -79,10 +86,16 @@ impl Server {
         if !active.aud.iter().any(|audience| audience.as_str() == issuer) {
             return Err(NotAdmitted::InvalidToken);
         }
-        if !right.is_given_by(&active.scope) {
+        let client_id = ClientId::parse(&active.client_id).map_err(|_no_client| NotAdmitted::InvalidToken)?;
+        let client = match self.directory.client(&client_id, cx) {
+            Ok(client) => client.ok_or(NotAdmitted::InvalidToken)?,
+            Err(TokenError::Failed(failure)) => return Err(NotAdmitted::Failed(failure)),
+            Err(_) => return Err(NotAdmitted::InvalidToken),
+        };
+        // Of the client as well: a right that was taken from it is not in the tokens that it still has.
+        if !right.is_given_by(&active.scope) || !right.is_given_by(&client.client.metadata.scope) {
             return Err(NotAdmitted::InsufficientScope(right));
         }
-        let client_id = ClientId::parse(&active.client_id).map_err(|_no_client| NotAdmitted::InvalidToken)?;
         // A user's token gives no hold of the secrets of the client that the user signed in to.
         if right == Right::Own && active.sub != active.client_id {
             return Err(NotAdmitted::InsufficientScope(right));
@@ -94,17 +107,24 @@ impl Server {
             ..
         } = &active;
         let actor = Actor::with_token(sub, of, jti.as_deref().unwrap_or_default(), address, request_id);
-        Ok(Admitted { actor, client_id })
+        let whose = format!("{} {sub}", client.client.row);
+        Ok(Admitted {
+            actor,
+            client_id,
+            whose,
+        })
     }
 
     /// The creation that the `Idempotency-Key` of a request names.
-    pub fn once(&self, admitted: &Admitted, operation: &str, key: &str, body: &[u8]) -> Once {
-        Once::new(
-            self.vault.api_key(),
-            &[admitted.client_id.as_str(), operation],
-            key,
-            body,
-        )
+    pub fn once(
+        &self,
+        admitted: &Admitted,
+        (operation, key): (&str, &str),
+        body: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Once, Failure> {
+        let named = (&[admitted.whose.as_str(), operation][..], key);
+        Ok(Once::look(&self.store, self.vault.api_key(), named, body, cx)?)
     }
 
     /// A cursor as a word, for the list of that name and filters.
@@ -115,6 +135,11 @@ impl Server {
     /// The cursor that a word is, if it was made for this list.
     pub fn open_cursor(&self, text: &str, list: &str) -> Result<Cursor, CursorError> {
         Cursor::open(text, self.vault.api_key(), list)
+    }
+
+    /// Follows at once what was changed about a client here; other nodes do within a second.
+    pub fn forget_client(&self, id: &ClientId) {
+        self.directory.forget(id.as_str());
     }
 
     /// Acts on clients.
@@ -191,11 +216,11 @@ impl Server {
         Reports::new(&self.store, self.settings.access_ttl, now)
     }
 
-    /// Whether nobody could administrate over the API any more if the client were gone. Whoever has the command line still can, but
-    /// a script that takes away its own ground has made a mistake.
-    pub fn is_last_admin(&self, client: &Client) -> Result<bool, ClientError> {
-        let administrates = |client: &Client| client.enabled && Right::Admin.is_given_by(&client.metadata.scope);
-        if !administrates(client) {
+    /// Whether nobody could administrate over the API any more if the client became as `after` says, or were gone. Whoever has the
+    /// command line still can, but a script that takes away its own ground has made a mistake.
+    pub fn is_last_admin(&self, client: &Client, after: Option<&ClientMetadata>) -> Result<bool, ClientError> {
+        let administrates = |client: &Client| client.enabled && self.may_administrate(&client.metadata);
+        if !administrates(client) || after.is_some_and(|after| self.may_administrate(after)) {
             return Ok(false);
         }
         let mut filter = ClientFilter {
@@ -215,5 +240,14 @@ impl Server {
                 _ => return Ok(true),
             }
         }
+    }
+
+    /// Whether a client with this metadata can get a token that lets administrate.
+    fn may_administrate(&self, metadata: &ClientMetadata) -> bool {
+        let issuer = self.settings.issuer.as_str();
+        let audiences = &metadata.audiences;
+        Right::Admin.is_given_by(&metadata.scope)
+            && (audiences.is_empty() || audiences.iter().any(|audience| audience.as_str() == issuer))
+            && metadata.grant_types.iter().any(|grant| self.settings.serves(*grant))
     }
 }

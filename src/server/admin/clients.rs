@@ -1,8 +1,11 @@
+use std::borrow::Cow;
+
 use rand::CryptoRng;
 use serde_json::json;
 use thiserror::Error;
 
 use super::client_rules::{self, BrokenRule};
+use super::once::KeyReused;
 use super::{Actor, Once};
 use crate::oauth::{
     Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecret, ClientSecretRecord,
@@ -51,6 +54,26 @@ pub struct ClientChange {
     pub introspect: Option<bool>,
 }
 
+impl ClientChange {
+    /// What comes out when a client had `old`.
+    pub fn applied_to(self, old: &ClientMetadata) -> ClientMetadata {
+        ClientMetadata {
+            name: self.name.unwrap_or_else(|| old.name.clone()),
+            grant_types: self.grant_types.unwrap_or_else(|| old.grant_types.clone()),
+            auth_methods: self.auth_methods.unwrap_or_else(|| old.auth_methods.clone()),
+            scope: self.scope.unwrap_or_else(|| old.scope.clone()),
+            audiences: self.audiences.unwrap_or_else(|| old.audiences.clone()),
+            access_ttl: self.access_ttl.unwrap_or(old.access_ttl),
+            refresh_ttl: self.refresh_ttl.unwrap_or(old.refresh_ttl),
+            refresh_absolute_ttl: self.refresh_absolute_ttl.unwrap_or(old.refresh_absolute_ttl),
+            refresh_retry_window: self.refresh_retry_window.unwrap_or(old.refresh_retry_window),
+            token_type: self.token_type.unwrap_or(old.token_type),
+            claim_profile: self.claim_profile.unwrap_or(old.claim_profile),
+            introspect: self.introspect.unwrap_or(old.introspect),
+        }
+    }
+}
+
 /// A client just registered. Its secret is here and nowhere else.
 #[derive(Debug)]
 pub struct CreatedClient {
@@ -96,6 +119,9 @@ pub enum ClientError {
     /// Something else was made with the same key.
     #[error("the Idempotency-Key was used for another request: use a new one for each")]
     KeyReused,
+    /// It was made with the same key, and is not there any more.
+    #[error("what was made with this Idempotency-Key is gone: use a new one to make another")]
+    MadeAndGone,
     /// Too many secrets.
     #[error("client \"{0}\" has as many secrets as a client may have: revoke one first")]
     TooManySecrets(ClientId),
@@ -105,6 +131,12 @@ pub enum ClientError {
     /// The database did not answer.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+}
+
+impl From<KeyReused> for ClientError {
+    fn from(_: KeyReused) -> Self {
+        ClientError::KeyReused
+    }
 }
 
 impl<'a> ClientAdmin<'a> {
@@ -131,15 +163,24 @@ impl<'a> ClientAdmin<'a> {
         cx: &mut Context<'_>,
     ) -> Result<CreatedClient, ClientError> {
         client_rules::check(&request.metadata)?;
-        let named = request.client_id.is_some();
-        let client_id = request.client_id.unwrap_or_else(|| match &self.once {
-            Some(once) => ClientId::generate(&mut once.identifiers()),
-            None => ClientId::generate(cx.rng),
-        });
-        let secret = match &self.once {
-            Some(once) => new_secret(vault.hasher(), (None, None), cx.now, &mut once.secrets()),
-            None => new_secret(vault.hasher(), (None, None), cx.now, cx.rng),
+        let (client_id, secret) = match &self.once {
+            None => (
+                request.client_id.unwrap_or_else(|| ClientId::generate(cx.rng)),
+                new_secret(vault.hasher(), (None, None), cx.now, cx.rng),
+            ),
+            Some(once) => (
+                request
+                    .client_id
+                    .unwrap_or_else(|| ClientId::generate(&mut once.identifiers())),
+                new_secret(vault.hasher(), (None, None), cx.now, &mut once.secrets()),
+            ),
         };
+        if let Some(once) = &self.once
+            && once.is_repeated()?
+        {
+            let (client, secret) = self.made_before(&client_id, secret, cx.now)?;
+            return Ok(CreatedClient { client, secret });
+        }
         let event = self
             .actor
             .event_of("client.created", &client_id, cx.now, facts(&request.metadata));
@@ -148,33 +189,34 @@ impl<'a> ClientAdmin<'a> {
             metadata: request.metadata,
             created_at: cx.now,
         };
-        match self.store.create_client(&new, Some(&secret.record), &event)? {
+        match self.making().create_client(&new, Some(&secret.record), &event)? {
             ClientCreation::Created(client) => Ok(CreatedClient { client, secret }),
-            ClientCreation::Exists => self.created_before(new.client_id, named, secret),
+            ClientCreation::Exists => Err(ClientError::Exists(new.client_id)),
         }
     }
 
-    /// The client that exists already, if this very request made it.
-    fn created_before(
-        &self,
-        client_id: ClientId,
-        named: bool,
-        secret: CreatedSecret,
-    ) -> Result<CreatedClient, ClientError> {
-        if self.once.is_some() {
-            let (client, secrets) = self.show(&client_id)?;
-            let is_this =
-                |other: &ClientSecretRecord| other.id == secret.record.id && other.hash.matches(&secret.record.hash);
-            if let Some(record) = secrets.into_iter().find(is_this) {
-                let secret = CreatedSecret { record, ..secret };
-                return Ok(CreatedClient { client, secret });
-            }
+    /// Through which things are made once, if they have to be.
+    fn making(&self) -> Cow<'a, Store> {
+        match &self.once {
+            Some(once) => Cow::Owned(once.store(self.store)),
+            None => Cow::Borrowed(self.store),
         }
-        Err(if named {
-            ClientError::Exists(client_id)
-        } else {
-            ClientError::KeyReused
-        })
+    }
+
+    /// What the same request made before: the client, and the secret that comes out again, unless it is gone.
+    fn made_before(
+        &self,
+        client_id: &ClientId,
+        again: CreatedSecret,
+        now: NumericDate,
+    ) -> Result<(Client, CreatedSecret), ClientError> {
+        let (client, secrets) = self.store.client(client_id)?.ok_or(ClientError::MadeAndGone)?;
+        let is_it = |other: &ClientSecretRecord| other.id == again.record.id && other.hash.matches(&again.record.hash);
+        let record = secrets.into_iter().find(is_it).ok_or(ClientError::MadeAndGone)?;
+        let detail = json!({"secret_id": record.id});
+        let event = self.actor.event_of("client.secret_shown_again", client_id, now, detail);
+        self.store.record(&event)?;
+        Ok((client, CreatedSecret { record, ..again }))
     }
 
     /// All clients in the order of their identifiers.
@@ -220,21 +262,7 @@ impl<'a> ClientAdmin<'a> {
 
     /// The same for a client that was looked at before: [`ClientError::Changed`] if it is not as it was then.
     pub fn update_as_seen(&self, seen: &Client, change: ClientChange, now: NumericDate) -> Result<Client, ClientError> {
-        let old = seen.metadata.clone();
-        let metadata = ClientMetadata {
-            name: change.name.unwrap_or(old.name),
-            grant_types: change.grant_types.unwrap_or(old.grant_types),
-            auth_methods: change.auth_methods.unwrap_or(old.auth_methods),
-            scope: change.scope.unwrap_or(old.scope),
-            audiences: change.audiences.unwrap_or(old.audiences),
-            access_ttl: change.access_ttl.unwrap_or(old.access_ttl),
-            refresh_ttl: change.refresh_ttl.unwrap_or(old.refresh_ttl),
-            refresh_absolute_ttl: change.refresh_absolute_ttl.unwrap_or(old.refresh_absolute_ttl),
-            refresh_retry_window: change.refresh_retry_window.unwrap_or(old.refresh_retry_window),
-            token_type: change.token_type.unwrap_or(old.token_type),
-            claim_profile: change.claim_profile.unwrap_or(old.claim_profile),
-            introspect: change.introspect.unwrap_or(old.introspect),
-        };
+        let metadata = change.applied_to(&seen.metadata);
         client_rules::check(&metadata)?;
         let detail = facts_of_change(&seen.metadata, &metadata);
         let event = self.actor.event_of("client.updated", &seen.client_id, now, detail);
@@ -280,26 +308,20 @@ impl<'a> ClientAdmin<'a> {
         let span = (not_before, expires_at);
         let created = match &self.once {
             None => new_secret(vault.hasher(), span, cx.now, cx.rng),
-            Some(once) => {
-                let mut created = new_secret(vault.hasher(), span, cx.now, &mut once.secrets());
-                created.record.id = secret_id(&mut once.identifiers());
-                let (_, secrets) = self.show(client_id)?;
-                match secrets.into_iter().find(|secret| secret.id == created.record.id) {
-                    None => created,
-                    Some(record) if record.hash.matches(&created.record.hash) => {
-                        return Ok(CreatedSecret { record, ..created });
-                    }
-                    Some(_) => return Err(ClientError::KeyReused),
-                }
-            }
+            Some(once) => new_secret(vault.hasher(), span, cx.now, &mut once.secrets()),
         };
+        if let Some(once) = &self.once
+            && once.is_repeated()?
+        {
+            return Ok(self.made_before(client_id, created, cx.now)?.1);
+        }
         let event = self.actor.event_of(
             "client.secret_added",
             client_id,
             cx.now,
             json!({"secret_id": created.record.id, "not_before": not_before, "expires_at": expires_at}),
         );
-        match self.store.add_client_secret(client_id, &created.record, &event)? {
+        match self.making().add_client_secret(client_id, &created.record, &event)? {
             SecretAddition::Added => Ok(created),
             SecretAddition::UnknownClient => Err(ClientError::Unknown(client_id.clone())),
             SecretAddition::TooMany => Err(ClientError::TooManySecrets(client_id.clone())),

@@ -37,10 +37,12 @@ pub use fetchers::{FetcherLine, Refusing};
 pub use key_import::{Activation, AuthorityImport, AuthorityLine, KeyImport, Renewal};
 pub use keys::{KeyAdmin, KeyError, KeyLine, Rotation};
 pub use once::Once;
+pub(super) use once::REPEATED_FOR;
 pub use registration::{CreatedInitialAccessToken, NewInitialAccessToken, RegistrationAdmin, RegistrationTokenError};
 pub use reports::{NotableSecret, OftenRefused, OverIssuance, Reports, UnusedClient};
 pub use users::{UserAdmin, UserError};
 
 // For the floor above, which sees neither keys nor the database.
 pub use crate::keys::Urgency;
+pub use crate::storage::Error as StorageError;
 pub use crate::storage::{AuditEvent, AuditFilter, Barring, ClientFilter, FamilyFilter, TokenFamily, UserFilter};

@@ -2,6 +2,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::clients::secret_id;
+use super::once::KeyReused;
 use super::{Actor, Once};
 use crate::oauth::{InitialAccessToken, InitialAccessTokenRecord, NumericDate, RegistrationPolicy, Seconds};
 use crate::server::{Context, Vault};
@@ -53,12 +54,21 @@ pub enum RegistrationTokenError {
     /// Another one was made with the same key.
     #[error("the Idempotency-Key was used for another request: use a new one for each")]
     KeyReused,
+    /// The token was made with the same key, and is not there any more.
+    #[error("the token that was made with this Idempotency-Key is gone: use a new one to make another")]
+    MadeAndGone,
     /// No such token.
     #[error("there is no registration token with id \"{0}\": \"registration-token list\" shows those that exist")]
     Unknown(String),
     /// The database did not answer.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+}
+
+impl From<KeyReused> for RegistrationTokenError {
+    fn from(_: KeyReused) -> Self {
+        RegistrationTokenError::KeyReused
+    }
 }
 
 impl<'a> RegistrationAdmin<'a> {
@@ -100,12 +110,10 @@ impl<'a> RegistrationAdmin<'a> {
                 InitialAccessToken::generate(&mut once.secrets()),
             ),
         };
-        if self.once.is_some()
-            && let Some(before) = self.list()?.into_iter().find(|record| record.id == id)
+        if let Some(once) = &self.once
+            && once.is_repeated()?
         {
-            let same = before.hash.matches(&vault.hasher().hash(token.expose()));
-            let created = CreatedInitialAccessToken { token, record: before };
-            return same.then_some(created).ok_or(RegistrationTokenError::KeyReused);
+            return self.made_before(&id, token, vault, cx);
         }
         let record = InitialAccessTokenRecord {
             id,
@@ -127,7 +135,29 @@ impl<'a> RegistrationAdmin<'a> {
             "audiences": record.policy.audiences().to_string(),
         });
         let event = self.actor.event("registration_token.created", cx.now, detail);
-        self.store.create_initial_access_token(&record, &event)?;
+        match &self.once {
+            Some(once) => once.store(self.store).create_initial_access_token(&record, &event)?,
+            None => self.store.create_initial_access_token(&record, &event)?,
+        }
+        Ok(CreatedInitialAccessToken { token, record })
+    }
+
+    /// The token that the same request made before, unless it is gone.
+    fn made_before(
+        &self,
+        id: &str,
+        token: InitialAccessToken,
+        vault: &Vault,
+        cx: &Context<'_>,
+    ) -> Result<CreatedInitialAccessToken, RegistrationTokenError> {
+        let found = self.store.initial_access_token(&vault.hasher().hash(token.expose()))?;
+        let record = found
+            .filter(|record| record.id == id)
+            .ok_or(RegistrationTokenError::MadeAndGone)?;
+        let event = self
+            .actor
+            .event("registration_token.shown_again", cx.now, json!({"token_id": id}));
+        self.store.record(&event)?;
         Ok(CreatedInitialAccessToken { token, record })
     }
 

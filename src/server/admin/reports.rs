@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::oauth::{ClientSecretRecord, NumericDate, Seconds};
 use crate::server::Failure;
-use crate::server::admin::{ClientAdmin, ClientError};
-use crate::storage::Store;
+use crate::server::admin::ClientError;
+use crate::storage::{ClientFilter, Store};
 
 /// Answers questions about who uses what, for who cleans up.
 #[derive(Debug)]
@@ -159,11 +159,20 @@ impl<'a> Reports<'a> {
         &self,
         mut look: impl FnMut(String, NumericDate, Vec<ClientSecretRecord>),
     ) -> Result<(), ClientError> {
-        let admin = ClientAdmin::new(self.store, "report");
-        for client in admin.list()?.into_iter().filter(|client| client.enabled) {
-            let (client, secrets) = admin.show(&client.client_id)?;
-            look(client.client_id.to_string(), client.created_at, secrets);
+        let mut filter = ClientFilter {
+            enabled: Some(true),
+            ..ClientFilter::default()
+        };
+        loop {
+            let page = self.store.clients_with_secrets(&filter)?;
+            let is_last = page.len() < filter.limit as usize;
+            filter.after = page.last().map(|(client, _)| client.client_id.clone());
+            for (client, secrets) in page {
+                look(client.client_id.to_string(), client.created_at, secrets);
+            }
+            if is_last {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }

@@ -2,6 +2,7 @@ use serde_json::json;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::once::KeyReused;
 use super::user_import::ImportedUser;
 use super::{Actor, Once};
 use crate::oauth::{NumericDate, User, UserId, UserIdError, Username, UsernameError};
@@ -37,6 +38,9 @@ pub enum UserError {
     /// Somebody else was made with the same key.
     #[error("the Idempotency-Key was used for another request: use a new one for each")]
     KeyReused,
+    /// The user was made with the same key, and is not there any more.
+    #[error("the user that was made with this Idempotency-Key is gone: use a new one to make another")]
+    MadeAndGone,
     /// Too many passwords wait to be hashed.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -52,6 +56,12 @@ pub enum UserError {
     /// The database did not answer.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+}
+
+impl From<KeyReused> for UserError {
+    fn from(_: KeyReused) -> Self {
+        UserError::KeyReused
+    }
 }
 
 impl<'a> UserAdmin<'a> {
@@ -82,11 +92,16 @@ impl<'a> UserAdmin<'a> {
     /// Makes a user.
     pub fn create(&self, name: &str, password: &Zeroizing<String>, cx: &mut Context<'_>) -> Result<User, UserError> {
         let username = Username::parse(name)?;
-        let password_hash = self.hashed(password, cx)?;
         let user_id = match &self.once {
             Some(once) => UserId::generate(&mut once.identifiers()),
             None => UserId::generate(cx.rng),
         };
+        if let Some(once) = &self.once
+            && once.is_repeated()?
+        {
+            return self.store.user(&user_id)?.ok_or(UserError::MadeAndGone);
+        }
+        let password_hash = self.hashed(password, cx)?;
         let event = self.event("user.created", &user_id, cx.now, json!({"username": username.as_str()}));
         let new = NewUser {
             user_id,
@@ -95,16 +110,12 @@ impl<'a> UserAdmin<'a> {
             enabled: true,
             created_at: cx.now,
         };
-        match self.store.create_user(&new, &event)? {
+        let created = match &self.once {
+            Some(once) => once.store(self.store).create_user(&new, &event)?,
+            None => self.store.create_user(&new, &event)?,
+        };
+        match created {
             UserCreation::Created(user) => Ok(user),
-            UserCreation::Exists if self.once.is_some() => {
-                let before = self
-                    .store
-                    .user(&new.user_id)?
-                    .ok_or(UserError::Exists(name.to_owned()))?;
-                let same = before.username == new.username;
-                same.then_some(before).ok_or(UserError::KeyReused)
-            }
             UserCreation::Exists => Err(UserError::Exists(name.to_owned())),
         }
     }

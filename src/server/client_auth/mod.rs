@@ -45,6 +45,15 @@ impl ClientCredentials {
     }
 }
 
+/// A client that proved who it is.
+#[derive(Debug)]
+pub(super) struct Authenticated {
+    /// The client.
+    pub(super) client: Arc<RegisteredClient>,
+    /// The secret with which it did.
+    pub(super) secret_id: String,
+}
+
 /// A pair of identifier and secret, in one or two readings: HTTP Basic credentials may be form-encoded or not, and a client
 /// that sends `%41` may mean either.
 pub struct Presented {
@@ -60,7 +69,7 @@ pub(super) fn authenticate(
     hasher: &SecretHasher,
     uses: &SecretUses,
     cx: &Context<'_>,
-) -> Result<Arc<RegisteredClient>, TokenError> {
+) -> Result<Authenticated, TokenError> {
     let (method, presented) = the_one_method(credentials, parameters)?;
     let mut refusal = OAuthError::invalid_client("unknown client");
     for (client_id, secret) in &presented.readings {
@@ -71,7 +80,9 @@ pub(super) fn authenticate(
         match verify(registered.as_deref(), method, &hasher.hash(secret), cx) {
             Ok(secret) => {
                 uses.note(&secret.id, cx.now);
-                return registered.ok_or(refusal.into());
+                let secret_id = secret.id.clone();
+                let client = registered.ok_or(refusal)?;
+                return Ok(Authenticated { client, secret_id });
             }
             Err(reason) => refusal = OAuthError::invalid_client(reason),
         }

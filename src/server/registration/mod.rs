@@ -94,15 +94,32 @@ impl Server {
         requested: &RequestedMetadata,
         cx: &Context<'_>,
     ) -> Result<ClientInformation, TokenError> {
+        // Somebody who changes the client in between does so a few times at the most.
+        for _ in 0..MOST_ATTEMPTS {
+            if let Some(updated) = self.update_as_read(client_id, request, requested, cx)? {
+                return Ok(updated);
+            }
+        }
+        Err(Failure::Unavailable("the client changes all the time", None).into())
+    }
+
+    /// `None` when somebody else changed the client meanwhile.
+    fn update_as_read(
+        &self,
+        client_id: &str,
+        request: &RegistrationRequest,
+        requested: &RequestedMetadata,
+        cx: &Context<'_>,
+    ) -> Result<Option<ClientInformation>, TokenError> {
         let Registration { client, policy, .. } = self.registration(client_id, request)?;
         requested.is_an_update_of(&client.client_id, |secret| self.is_live_secret(&client, secret, cx.now))?;
         let metadata = requested.of_registered_client(&client, &policy)?;
         let detail = facts_of_change(&client.metadata, &metadata);
         let event = itself(&client, request).event_of("client.updated", &client.client_id, cx.now, detail);
         let updated = self.store.update_registration(&client, &metadata, &event)?;
-        let updated = updated.ok_or_else(not_this_clients)?;
+        let Some(updated) = updated else { return Ok(None) };
         self.directory.forget(updated.client_id.as_str());
-        Ok(self.information(updated, presented(request), request))
+        Ok(Some(self.information(updated, presented(request), request)))
     }
 
     /// Ends the registration: the client, its secrets, its tokens and its registration access token (RFC 7592 §2.3).
@@ -213,6 +230,9 @@ impl Server {
         ClientInformation::new(client, token, &endpoint)
     }
 }
+
+/// How often a change is tried that others get in the way of.
+const MOST_ATTEMPTS: usize = 8;
 
 fn presented(request: &RegistrationRequest) -> RegistrationAccessToken {
     RegistrationAccessToken::presented(&request.token.0)

@@ -43,7 +43,7 @@ fn a_user_is_found_by_whatever_form_of_the_name_and_has_one_row() {
         assert!(store.user_by_name(&name("alice")).unwrap().is_none());
         assert!(store.user(&user_id("1")).unwrap().is_none());
         let created = create_user(&store, "1", "Älice");
-        assert_eq!((created.enabled, created.epoch), (true, 0));
+        assert!(created.enabled);
         assert_eq!((created.created_at, created.updated_at), (at(500), at(500)));
         for form in ["älice", "ÄLICE", "A\u{308}lice", "Äｌｉｃｅ"] {
             let before = store.statements();
@@ -101,10 +101,10 @@ fn a_user_is_changed_as_of_the_event_and_only_what_ends_families_raises_the_epoc
     on_both(|database| {
         let store = database.store();
         let id = user_id("1");
-        create_user(&store, "1", "alice");
+        let created = create_user(&store, "1", "alice");
         let facts = |user: Option<User>| {
             let user = user.unwrap();
-            (user.enabled, user.epoch, user.updated_at)
+            (user.enabled, user.epoch - created.epoch, user.updated_at)
         };
         let disabled = store.set_user_enabled(&id, false, &event("user.disabled")).unwrap();
         assert_eq!(facts(disabled), (false, 1, at(1_000)));
@@ -135,7 +135,7 @@ fn a_user_is_changed_as_of_the_event_and_only_what_ends_families_raises_the_epoc
         assert!(store.set_password(&id, "x", &event("x")).unwrap().is_none());
         assert_eq!(store.changes_after(0, 9).unwrap().len(), 5);
         let again = create_user(&store, "1", "alice");
-        assert_eq!(again.epoch, 0, "it is another user");
+        assert!(again.epoch >= 2 << 20, "it is another user");
     });
 }
 
