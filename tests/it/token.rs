@@ -79,7 +79,7 @@ fn a_client_gets_a_signed_token_with_the_claims_of_rfc_9068() {
         let (lineage, random) = jti.split_once('.').unwrap();
         assert_eq!(
             (lineage, random.len()),
-            ("0", 22),
+            ("1048576", 22),
             "the epoch of the client, and 128 bits in base64url"
         );
     });

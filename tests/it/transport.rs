@@ -213,7 +213,7 @@ fn what_is_not_in_the_list_of_routes_is_not_found() {
         for path in [
             "/",
             "/metrics",
-            "/admin/v1/clients",
+            "/admin/v2/clients",
             "/oauth2",
             "/.well-known/",
             "/.well-known/jwks.css",
