@@ -1,22 +1,15 @@
-use std::fmt::Display;
-use std::str::FromStr;
-
 use actix_web::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::call::{Call, Nothing, Page, Reply, etag};
+use super::members::{audiences, scope, word, words};
 use super::operation::Operation;
 use super::problem::Problem;
-use crate::oauth::{
-    Audience, Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, NumericDate, Scope, Seconds,
-    TokenType,
-};
-use crate::server::admin::{
-    ClientChange, ClientDocument, ClientFilter, CreatedSecret, NewClientRequest, SecretDocument,
-};
+use crate::oauth::{ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, NumericDate, Seconds, TokenType};
+use crate::server::admin::{ClientChange, ClientDocument, ClientFilter, CreatedSecret, NewClientRequest};
 
-/// Clients and their secrets.
+/// Clients.
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation::get(
@@ -66,29 +59,6 @@ pub(super) fn operations() -> Vec<Operation> {
             "Enables a client.",
             enable,
         ),
-        Operation::get(
-            "/clients/{client_id}/secrets",
-            "listSecrets",
-            "Lists the secrets of a client, the oldest first.",
-            secrets,
-        ),
-        Operation::send(
-            Method::POST,
-            "/clients/{client_id}/secrets",
-            "addSecret",
-            "Makes a further secret, which is shown this once. Those that exist go on working.",
-            add_secret,
-        )
-        .creating(),
-        Operation::act(
-            Method::DELETE,
-            "/clients/{client_id}/secrets/{secret_id}",
-            "revokeSecret",
-            "Revokes a secret. One that was used in the last seven days only with force=true.",
-            revoke_secret,
-        )
-        .silent()
-        .conflicting(),
     ]
 }
 
@@ -318,109 +288,8 @@ fn enable(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<ClientDocument>, 
     Ok(Reply::tagged(ClientDocument::from(&the_client(call)?)))
 }
 
-fn secrets(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<Vec<SecretDocument>>, Problem> {
-    let client_id = client_id(call)?;
-    secrets_of(call, &client_id)
-}
-
-/// The secrets of a client.
-pub(super) fn secrets_of(call: &Call<'_, '_>, client_id: &ClientId) -> Result<Reply<Vec<SecretDocument>>, Problem> {
-    let (_, secrets) = call.clients().show(client_id)?;
-    let shown = secrets.iter().map(|secret| SecretDocument::of(secret, call.cx.now));
-    Ok(shown.collect::<Vec<_>>().into())
-}
-
-/// A secret to be made. Times are NumericDates.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewSecretDocument {
-    /// From when on it is accepted; at once when it is absent.
-    not_before: Option<i64>,
-    /// From when on it is refused; never when it is absent.
-    expires_at: Option<i64>,
-}
-
-/// A secret just made.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct CreatedSecretDocument {
-    /// Shown this once.
-    client_secret: String,
-    /// By which the secret can be revoked.
-    client_secret_id: String,
-    /// NumericDate; 0 for never (RFC 7591 §3.2.1).
-    client_secret_expires_at: i64,
-}
-
-fn add_secret(
-    call: &mut Call<'_, '_>,
-    _: Nothing,
-    new: NewSecretDocument,
-) -> Result<Reply<CreatedSecretDocument>, Problem> {
-    let client_id = client_id(call)?;
-    add_secret_of(call, &client_id, &new)
-}
-
-/// Makes a further secret of a client.
-pub(super) fn add_secret_of(
-    call: &mut Call<'_, '_>,
-    client_id: &ClientId,
-    new: &NewSecretDocument,
-) -> Result<Reply<CreatedSecretDocument>, Problem> {
-    let date = |at: Option<i64>| at.map(NumericDate::from_epoch);
-    let (not_before, expires_at) = (date(new.not_before), date(new.expires_at));
-    if expires_at.is_some_and(|ends| ends <= call.cx.now) {
-        return Err(Problem::invalid("expires_at", "the secret would have ended already"));
-    }
-    let latest = NumericDate::from_epoch(LATEST);
-    if [not_before, expires_at].into_iter().flatten().any(|at| at > latest) {
-        return Err(Problem::invalid(
-            "expires_at",
-            "a secret begins and ends before the year 10000",
-        ));
-    }
-    let once = call.once(&format!("addSecret {client_id}"))?;
-    let admin = call.clients().once(once);
-    let CreatedSecret { secret, record } =
-        call.server
-            .add_secret(&admin, client_id, (not_before, expires_at), call.cx)?;
-    call.server.forget_client(client_id);
-    let body = CreatedSecretDocument {
-        client_secret: secret.expose().to_owned(),
-        client_secret_id: record.id,
-        client_secret_expires_at: record.expires_at.map_or(0, NumericDate::epoch),
-    };
-    Ok(body.into())
-}
-
-/// The last second that has a date of four digits (RFC 3339).
-const LATEST: i64 = 253_402_300_799;
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RevokeQuery {
-    /// Revoke it although it is in use.
-    #[serde(default)]
-    force: bool,
-}
-
-fn revoke_secret(call: &mut Call<'_, '_>, query: RevokeQuery) -> Result<Reply<Nothing>, Problem> {
-    let client_id = client_id(call)?;
-    revoke_secret_of(call, &client_id, &query)
-}
-
-/// Revokes a secret of a client.
-pub(super) fn revoke_secret_of(
-    call: &Call<'_, '_>,
-    client_id: &ClientId,
-    query: &RevokeQuery,
-) -> Result<Reply<Nothing>, Problem> {
-    let secret_id = call.part("secret_id", |id| Some(id.to_owned()))?;
-    call.clients()
-        .revoke_secret(client_id, &secret_id, query.force, call.cx.now)?;
-    Ok(Nothing {}.into())
-}
-
-fn client_id(call: &Call<'_, '_>) -> Result<ClientId, Problem> {
+/// The client that the path names.
+pub(super) fn client_id(call: &Call<'_, '_>) -> Result<ClientId, Problem> {
     call.part("client_id", |id| ClientId::parse(id).ok())
 }
 
@@ -445,31 +314,4 @@ fn not_the_last_admin(call: &Call<'_, '_>, client: &Client, after: Option<&Clien
         ));
     }
     Ok(())
-}
-
-fn word<T: FromStr<Err: Display>>(member: &str, name: &str) -> Result<T, Problem> {
-    name.parse()
-        .map_err(|error: T::Err| Problem::invalid(member, error.to_string()))
-}
-
-/// Words of a member, each once.
-pub(super) fn words<T: FromStr<Err: Display> + Ord>(member: &str, names: &[String]) -> Result<Vec<T>, Problem> {
-    let mut words: Vec<T> = names.iter().map(|name| word(member, name)).collect::<Result<_, _>>()?;
-    words.sort();
-    words.dedup();
-    Ok(words)
-}
-
-/// A scope, which may be empty.
-pub(super) fn scope(text: &str) -> Result<Scope, Problem> {
-    if text.is_empty() {
-        return Ok(Scope::empty());
-    }
-    Scope::parse(text).map_err(|error| Problem::invalid("scope", error.to_string()))
-}
-
-/// Audiences.
-pub(super) fn audiences(names: &[String]) -> Result<Audiences, Problem> {
-    let parse = |name: &String| Audience::parse(name).map_err(|error| Problem::invalid("audience", error.to_string()));
-    names.iter().map(parse).collect()
 }

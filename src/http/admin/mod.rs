@@ -8,13 +8,14 @@ mod call;
 mod clients;
 mod families;
 mod keys;
+mod members;
 mod openapi;
 mod operation;
-mod own;
 mod page;
 mod problem;
 mod registration;
 mod reports;
+mod secrets;
 mod trail;
 mod users;
 
@@ -61,7 +62,7 @@ impl Api {
     pub(super) fn new(issuer: &str) -> Result<Arc<Self>, serde_json::Error> {
         let operations: Vec<Operation> = [
             clients::operations(),
-            own::operations(),
+            secrets::operations(),
             registration::operations(),
             users::operations(),
             keys::operations(),

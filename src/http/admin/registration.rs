@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::call::{Call, Nothing, Reply};
-use super::clients::{audiences, scope, words};
+use super::members::{audiences, scope, words};
 use super::operation::Operation;
 use super::problem::Problem;
 use crate::oauth::{RegistrationPolicy, Seconds};

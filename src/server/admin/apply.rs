@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::client_rules::{self, BrokenRule, Member};
-use super::clients::{ClientAdmin, CreatedSecret, facts};
+use super::client_secrets::CreatedSecret;
+use super::clients::{ClientAdmin, facts};
 use super::declared_secret::{DeclaredSecret, SecretChange, SecretChanges, TooMany};
 use crate::failpoint::failpoint;
 use crate::oauth::{Client, ClientId, ClientMetadata, ClientSecretRecord, NumericDate, Owner, SecretHasher};

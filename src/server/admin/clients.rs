@@ -1,18 +1,18 @@
 use std::borrow::Cow;
 
-use rand::CryptoRng;
 use serde_json::json;
 use thiserror::Error;
 
 use super::client_rules::{self, BrokenRule};
+use super::client_secrets::{CreatedSecret, new_secret};
 use super::once::KeyReused;
 use super::{Actor, Once};
 use crate::oauth::{
-    Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecret, ClientSecretRecord,
-    GrantType, NumericDate, Scope, Seconds, SecretHasher, TokenType, base64url,
+    Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecretRecord, GrantType,
+    NumericDate, Scope, Seconds, TokenType,
 };
 use crate::server::{Context, Vault};
-use crate::storage::{self, ClientCreation, ClientFilter, ClientUpdate, NewClient, SecretAddition, Store};
+use crate::storage::{self, ClientCreation, ClientFilter, ClientUpdate, NewClient, Store};
 
 /// Registers clients, changes them, and makes and revokes their secrets. Every act leaves an audit event in its transaction.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct ClientAdmin<'a> {
     pub(super) store: &'a Store,
     /// Who acts, for the audit trail.
     pub(super) actor: Actor,
-    once: Option<Once>,
+    pub(super) once: Option<Once>,
 }
 
 /// A client to be registered.
@@ -81,15 +81,6 @@ pub struct CreatedClient {
     pub client: Client,
     /// Its first secret.
     pub secret: CreatedSecret,
-}
-
-/// A secret just made.
-#[derive(Debug)]
-pub struct CreatedSecret {
-    /// The secret, to be shown once.
-    pub secret: ClientSecret,
-    /// What is stored of it.
-    pub record: ClientSecretRecord,
 }
 
 /// Why an act on a client was refused.
@@ -196,27 +187,11 @@ impl<'a> ClientAdmin<'a> {
     }
 
     /// Through which things are made once, if they have to be.
-    fn making(&self) -> Cow<'a, Store> {
+    pub(super) fn making(&self) -> Cow<'a, Store> {
         match &self.once {
             Some(once) => Cow::Owned(once.store(self.store)),
             None => Cow::Borrowed(self.store),
         }
-    }
-
-    /// What the same request made before: the client, and the secret that comes out again, unless it is gone.
-    fn made_before(
-        &self,
-        client_id: &ClientId,
-        again: CreatedSecret,
-        now: NumericDate,
-    ) -> Result<(Client, CreatedSecret), ClientError> {
-        let (client, secrets) = self.store.client(client_id)?.ok_or(ClientError::MadeAndGone)?;
-        let is_it = |other: &ClientSecretRecord| other.id == again.record.id && other.hash.matches(&again.record.hash);
-        let record = secrets.into_iter().find(is_it).ok_or(ClientError::MadeAndGone)?;
-        let detail = json!({"secret_id": record.id});
-        let event = self.actor.event_of("client.secret_shown_again", client_id, now, detail);
-        self.store.record(&event)?;
-        Ok((client, CreatedSecret { record, ..again }))
     }
 
     /// All clients in the order of their identifiers.
@@ -292,71 +267,6 @@ impl<'a> ClientAdmin<'a> {
         self.known(client_id, self.store.delete_client(client_id, &event)?)
     }
 
-    /// Makes a further secret, accepted from `not_before` until `expires_at`; those that exist go on working.
-    pub fn add_secret(
-        &self,
-        client_id: &ClientId,
-        (not_before, expires_at): (Option<NumericDate>, Option<NumericDate>),
-        vault: &Vault,
-        cx: &mut Context<'_>,
-    ) -> Result<CreatedSecret, ClientError> {
-        if let (Some(begins), Some(ends)) = (not_before, expires_at)
-            && ends <= begins
-        {
-            return Err(ClientError::NeverAccepted(begins, ends));
-        }
-        let span = (not_before, expires_at);
-        let created = match &self.once {
-            None => new_secret(vault.hasher(), span, cx.now, cx.rng),
-            Some(once) => new_secret(vault.hasher(), span, cx.now, &mut once.secrets()),
-        };
-        if let Some(once) = &self.once
-            && once.is_repeated()?
-        {
-            return Ok(self.made_before(client_id, created, cx.now)?.1);
-        }
-        let event = self.actor.event_of(
-            "client.secret_added",
-            client_id,
-            cx.now,
-            json!({"secret_id": created.record.id, "not_before": not_before, "expires_at": expires_at}),
-        );
-        match self.making().add_client_secret(client_id, &created.record, &event)? {
-            SecretAddition::Added => Ok(created),
-            SecretAddition::UnknownClient => Err(ClientError::Unknown(client_id.clone())),
-            SecretAddition::TooMany => Err(ClientError::TooManySecrets(client_id.clone())),
-        }
-    }
-
-    /// Revokes one secret. One that was used in the last seven days only with `force`: somebody would be refused.
-    pub fn revoke_secret(
-        &self,
-        client_id: &ClientId,
-        secret_id: &str,
-        force: bool,
-        now: NumericDate,
-    ) -> Result<(), ClientError> {
-        if !force {
-            let (_, secrets) = self.show(client_id)?;
-            let secret = secrets.iter().find(|secret| secret.id == secret_id);
-            let in_use = secret
-                .filter(|secret| secret.is_live(now))
-                .and_then(|secret| secret.last_used_at)
-                .filter(|used_at| now.since(*used_at) < IN_USE);
-            if let Some(used_at) = in_use {
-                return Err(ClientError::SecretInUse(secret_id.to_owned(), used_at));
-            }
-        }
-        let event = self
-            .actor
-            .event_of("client.secret_revoked", client_id, now, json!({"secret_id": secret_id}));
-        if self.store.revoke_client_secret(client_id, secret_id, &event)? {
-            Ok(())
-        } else {
-            Err(ClientError::UnknownSecret(client_id.clone(), secret_id.to_owned()))
-        }
-    }
-
     fn known(&self, client_id: &ClientId, found: bool) -> Result<(), ClientError> {
         if found {
             Ok(())
@@ -368,36 +278,6 @@ impl<'a> ClientAdmin<'a> {
 
 /// How often a change is tried that others get in the way of.
 const MOST_ATTEMPTS: usize = 8;
-/// Who used a secret so lately is likely to use it again.
-const IN_USE: Seconds = Seconds::days(7);
-
-/// Makes a secret.
-pub(in crate::server) fn new_secret(
-    hasher: &SecretHasher,
-    (not_before, expires_at): (Option<NumericDate>, Option<NumericDate>),
-    now: NumericDate,
-    rng: &mut dyn CryptoRng,
-) -> CreatedSecret {
-    let secret = ClientSecret::generate(rng);
-    let record = ClientSecretRecord {
-        id: secret_id(rng),
-        hash: hasher.hash(secret.expose()),
-        hint: secret.hint().to_owned(),
-        created_at: now,
-        expires_at,
-        not_before,
-        last_used_at: None,
-    };
-    CreatedSecret { secret, record }
-}
-
-/// A public identifier for a secret.
-pub(super) fn secret_id(rng: &mut dyn CryptoRng) -> String {
-    let mut random = [0; 6];
-    rng.fill_bytes(&mut random);
-    base64url(&random)
-}
-
 /// What the audit trail keeps of a client's metadata; there is no secret in it.
 pub(in crate::server) fn facts(metadata: &ClientMetadata) -> serde_json::Value {
     json!({

@@ -1,6 +1,6 @@
 //! The secret that a file names, compared with those that a client has.
 
-use super::clients::{CreatedSecret, new_secret, secret_id};
+use super::client_secrets::{CreatedSecret, new_secret, secret_id};
 use crate::oauth::{ChosenSecret, ClientSecretRecord, NumericDate, Seconds, SecretHasher};
 use crate::server::Context;
 use crate::storage::{SecretWrite, Store};

@@ -1,7 +1,7 @@
 use serde_json::json;
 use thiserror::Error;
 
-use super::clients::secret_id;
+use super::client_secrets::secret_id;
 use super::once::KeyReused;
 use super::{Actor, Once};
 use crate::oauth::{InitialAccessToken, InitialAccessTokenRecord, NumericDate, RegistrationPolicy, Seconds};
