@@ -1,7 +1,8 @@
 //! Rows of clients, and what is done to one of them in the transaction under way.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use diesel::prelude::*;
 
@@ -20,6 +21,51 @@ pub(super) fn find(conn: &mut Conn, id: &str) -> Result<Option<Client>, Fault> {
         .optional())?;
     found.map(ClientRow::into_client).transpose()
 }
+
+/// A kind of enabled clients, of which one has to be left.
+#[derive(Clone)]
+pub struct Kept(Arc<dyn Fn(&Client) -> bool + Send + Sync>);
+
+impl Kept {
+    /// Those for which `is_one` holds.
+    pub fn new(is_one: impl Fn(&Client) -> bool + Send + Sync + 'static) -> Self {
+        Kept(Arc::new(is_one))
+    }
+
+    /// Whether the client is one of them.
+    pub fn has(&self, client: &Client) -> bool {
+        client.enabled && (self.0)(client)
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+/// Whether there is a client of the kind.
+pub(super) fn is_any(conn: &mut Conn, kept: &Kept) -> Result<bool, Fault> {
+    let mut after = String::new();
+    loop {
+        let page: Vec<ClientRow> = on!(conn, c => clients::table
+            .filter(clients::enabled.and(clients::client_id.gt(&after)))
+            .order(clients::client_id)
+            .limit(LOOKED_AT_ONCE)
+            .select(ClientRow::as_select())
+            .load(c))?;
+        let Some(last) = page.last() else { return Ok(false) };
+        after.clone_from(&last.client_id);
+        for row in page {
+            if kept.has(&row.into_client()?) {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Clients in one statement that looks for one of a kind.
+const LOOKED_AT_ONCE: i64 = 500;
 
 /// The row number of a client.
 pub(super) fn row_of(conn: &mut Conn, id: &str) -> Result<Option<i64>, Fault> {

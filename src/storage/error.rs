@@ -29,6 +29,9 @@ pub enum Error {
     /// What was to be created once was created already, by the same request a moment ago. Nothing was done.
     #[error("the same request was answered a moment ago")]
     Repeated,
+    /// No client of a kind would be left of which one has to be ([`Kept`](super::Kept)). Nothing was done.
+    #[error("it would be the last client of its kind")]
+    LastOfItsKind,
     /// Anything else: a defect, or a schema that does not fit.
     #[error("the database refused a statement: {0} (is the schema up to date? see `keywheel db status`)")]
     Database(#[source] Cause),
@@ -77,6 +80,7 @@ pub(super) enum Fault {
     Corrupt { table: &'static str, what: String },
     Migration(Box<dyn std::error::Error + Send + Sync>),
     Repeated,
+    LastOfItsKind,
 }
 
 impl Fault {
@@ -92,6 +96,7 @@ impl Fault {
         match self {
             Fault::Corrupt { table, what } => Error::Corrupt { table, what },
             Fault::Repeated => Error::Repeated,
+            Fault::LastOfItsKind => Error::LastOfItsKind,
             Fault::Migration(error) => match error.downcast() {
                 Ok(error) => Fault::Diesel(*error).into_error(connection_is_lost),
                 Err(error) => Error::Database(Cause::new(error)),

@@ -39,6 +39,7 @@ pub use apply::{Application, ClientState, ClientWrite, SecretWrite, SeenClient};
 pub use audit::{AuditEvent, AuditFilter};
 pub use audit_seals::{AuditRecord, AuditSeal};
 pub use changes::{Change, ChangeKind};
+pub use client_rows::Kept;
 pub use clients::{ClientCreation, ClientFilter, ClientUpdate, NewClient};
 pub use creations::Creation;
 pub use error::{Cause, Error};

@@ -9,6 +9,7 @@ use diesel::sql_types::BigInt;
 
 use super::audit::{self, AuditEvent};
 use super::changes::{self, ChangeKind};
+use super::client_rows::{self, Kept};
 use super::connection::{Conn, Connections, LogFailures};
 use super::creations::{self, Creation};
 use super::error::{Error, Fault};
@@ -65,6 +66,8 @@ pub struct Store {
     inner: Arc<Inner>,
     /// What is made through it, if that must be made once.
     creation: Option<Arc<Creation>>,
+    /// Of which clients one has to be left.
+    kept: Option<Kept>,
 }
 
 struct Inner {
@@ -122,7 +125,11 @@ impl Store {
             writer,
             statements,
         });
-        Ok(Store { inner, creation: None })
+        Ok(Store {
+            inner,
+            creation: None,
+            kept: None,
+        })
     }
 
     /// Asks the database for a sign of life.
@@ -163,7 +170,17 @@ impl Store {
     pub fn creating(&self, creation: Creation) -> Store {
         Store {
             creation: Some(Arc::new(creation)),
-            inner: Arc::clone(&self.inner),
+            ..self.clone()
+        }
+    }
+
+    /// The same database; an administrator who changes a client through it leaves one of that kind. [`Error::LastOfItsKind`], and nothing
+    /// was done, where there would be none.
+    #[must_use]
+    pub fn keeping(&self, kept: Kept) -> Store {
+        Store {
+            kept: Some(kept),
+            ..self.clone()
         }
     }
 
@@ -247,11 +264,16 @@ impl Store {
         first: &str,
         intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        let creation = self.creation.clone();
+        let (creation, kept) = (self.creation.clone(), self.kept.clone());
         let transaction = move |conn: &mut Conn| {
             let effect = intention(conn)?;
             if let Some(creation) = creation.filter(|_| !effect.events.is_empty()) {
                 creations::insert(conn, &creation)?;
+            }
+            if let Some(kept) = kept
+                && !client_rows::is_any(conn, &kept)?
+            {
+                return Err(Fault::LastOfItsKind);
             }
             changes::insert(conn, &effect.changes)?;
             audit::insert(conn, &effect.events)?;

@@ -412,3 +412,32 @@ fn a_right_that_was_taken_from_a_client_is_not_in_the_tokens_that_it_has() {
         refused(&other.delete("/clients/none"), 403);
     });
 }
+
+// D-16
+#[test]
+fn of_two_administrators_who_delete_each_other_one_is_left() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        for _ in 0..10 {
+            let (one, other) = (
+                Bearer::with_scope(&server, "one", "keywheel:admin"),
+                Bearer::with_scope(&server, "other", "keywheel:admin"),
+            );
+            let statuses: Vec<u16> = std::thread::scope(|scope| {
+                let both = [(&one, "/clients/other"), (&other, "/clients/one")];
+                let deletions = both.map(|(bearer, path)| scope.spawn(move || bearer.delete(path).status));
+                deletions.into_iter().map(|deletion| deletion.join().unwrap()).collect()
+            });
+            assert_eq!(
+                statuses.iter().filter(|status| **status == 204).count(),
+                1,
+                "{statuses:?}"
+            );
+            let admin = server.admin();
+            for client in admin.list().unwrap() {
+                admin.delete(&client.client_id, server.now()).unwrap();
+            }
+            server.tick().unwrap();
+        }
+    });
+}

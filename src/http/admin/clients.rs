@@ -1,4 +1,4 @@
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -259,7 +259,6 @@ fn update(call: &mut Call<'_, '_>, _: Nothing, patch: ClientPatch) -> Result<Rep
             .transpose()?,
         introspect: patch.introspect,
     };
-    not_the_last_admin(call, &seen, Some(&change.clone().applied_to(&seen.metadata)))?;
     let updated = call.clients().update_as_seen(&seen, change, call.cx.now)?;
     call.server.forget_client(&seen.client_id);
     Ok(Reply::tagged(ClientDocument::from(&updated)))
@@ -267,7 +266,6 @@ fn update(call: &mut Call<'_, '_>, _: Nothing, patch: ClientPatch) -> Result<Rep
 
 fn delete(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<Nothing>, Problem> {
     let client = the_client_if_matching(call)?;
-    not_the_last_admin(call, &client, None)?;
     call.clients().delete(&client.client_id, call.cx.now)?;
     call.server.forget_client(&client.client_id);
     Ok(Nothing {}.into())
@@ -275,7 +273,6 @@ fn delete(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<Nothing>, Problem
 
 fn disable(call: &mut Call<'_, '_>, _: Nothing) -> Result<Reply<ClientDocument>, Problem> {
     let client = the_client_if_matching(call)?;
-    not_the_last_admin(call, &client, None)?;
     call.clients().set_enabled(&client.client_id, false, call.cx.now)?;
     call.server.forget_client(&client.client_id);
     Ok(Reply::tagged(ClientDocument::from(&the_client(call)?)))
@@ -304,14 +301,4 @@ fn the_client_if_matching(call: &Call<'_, '_>) -> Result<Client, Problem> {
         call.must_match(&etag(&ClientDocument::from(&client)))?;
     }
     Ok(client)
-}
-
-fn not_the_last_admin(call: &Call<'_, '_>, client: &Client, after: Option<&ClientMetadata>) -> Result<(), Problem> {
-    if call.server.is_last_admin(client, after)? {
-        return Err(Problem::of(
-            StatusCode::CONFLICT,
-            "this is the last client with the scope keywheel:admin: register another one first, or use the command line",
-        ));
-    }
-    Ok(())
 }

@@ -151,6 +151,11 @@ impl Problem {
                     "the same request is being answered: send it again",
                 )
             },
+            StorageError::LastOfItsKind => Problem::of(
+                StatusCode::CONFLICT,
+                "this is the last client that can administrate: register another one with the scope keywheel:admin first, or use the command \
+                 line",
+            ),
             other => Problem::failed(&other.into()),
         }
     }

@@ -9,9 +9,9 @@ use super::{
     KeyAdmin, NewClientRequest, NewInitialAccessToken, Once, RegistrationAdmin, RegistrationTokenError, Reports,
     UserAdmin,
 };
-use crate::oauth::{Client, ClientId, ClientMetadata, FamilyId, NumericDate, Scope};
+use crate::oauth::{ClientId, ClientMetadata, FamilyId, NumericDate, Scope};
 use crate::server::{ActiveToken, Context, Failure, Server, TokenError};
-use crate::storage::{AuditEvent, AuditFilter, ClientFilter, FamilyFilter, TokenFamily};
+use crate::storage::{AuditEvent, AuditFilter, FamilyFilter, Kept, TokenFamily};
 
 /// What a request to the API needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,9 +142,9 @@ impl Server {
         self.directory.forget(id.as_str());
     }
 
-    /// Acts on clients.
+    /// Acts on clients, and leaves one that can administrate.
     pub fn client_admin(&self, actor: Actor) -> ClientAdmin<'_> {
-        ClientAdmin::new(&self.store, actor)
+        ClientAdmin::new(&self.store, actor).keeping(self.administrators())
     }
 
     /// Registers a client, and hashes its secret as this server does.
@@ -216,38 +216,21 @@ impl Server {
         Reports::new(&self.store, self.settings.access_ttl, now)
     }
 
-    /// Whether nobody could administrate over the API any more if the client became as `after` says, or were gone. Whoever has the
-    /// command line still can, but a script that takes away its own ground has made a mistake.
-    pub fn is_last_admin(&self, client: &Client, after: Option<&ClientMetadata>) -> Result<bool, ClientError> {
-        let administrates = |client: &Client| client.enabled && self.may_administrate(&client.metadata);
-        if !administrates(client) || after.is_some_and(|after| self.may_administrate(after)) {
-            return Ok(false);
-        }
-        let mut filter = ClientFilter {
-            enabled: Some(true),
-            ..ClientFilter::default()
-        };
-        loop {
-            let page = self.store.clients(&filter)?;
-            if page
-                .iter()
-                .any(|other| other.client_id != client.client_id && administrates(other))
-            {
-                return Ok(false);
-            }
-            match page.last() {
-                Some(last) if page.len() == filter.limit as usize => filter.after = Some(last.client_id.clone()),
-                _ => return Ok(true),
-            }
-        }
-    }
-
-    /// Whether a client with this metadata can get a token that lets administrate.
-    fn may_administrate(&self, metadata: &ClientMetadata) -> bool {
-        let issuer = self.settings.issuer.as_str();
-        let audiences = &metadata.audiences;
-        Right::Admin.is_given_by(&metadata.scope)
-            && (audiences.is_empty() || audiences.iter().any(|audience| audience.as_str() == issuer))
-            && metadata.grant_types.iter().any(|grant| self.settings.serves(*grant))
+    /// Clients that can get a token that lets administrate. Whoever has the command line can do without one, but a script that takes
+    /// away its own ground has made a mistake.
+    fn administrators(&self) -> Kept {
+        let settings = self.settings.clone();
+        Kept::new(move |client| {
+            let ClientMetadata {
+                scope,
+                audiences,
+                grant_types,
+                ..
+            } = &client.metadata;
+            let issuer = settings.issuer.as_str();
+            Right::Admin.is_given_by(scope)
+                && (audiences.is_empty() || audiences.iter().any(|audience| audience.as_str() == issuer))
+                && grant_types.iter().any(|grant| settings.serves(*grant))
+        })
     }
 }

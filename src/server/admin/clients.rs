@@ -12,7 +12,7 @@ use crate::oauth::{
     NumericDate, Scope, Seconds, TokenType,
 };
 use crate::server::{Context, Vault};
-use crate::storage::{self, ClientCreation, ClientFilter, ClientUpdate, NewClient, Store};
+use crate::storage::{self, ClientCreation, ClientFilter, ClientUpdate, Kept, NewClient, Store};
 
 /// Registers clients, changes them, and makes and revokes their secrets. Every act leaves an audit event in its transaction.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct ClientAdmin<'a> {
     /// Who acts, for the audit trail.
     pub(super) actor: Actor,
     pub(super) once: Option<Once>,
+    kept: Option<Kept>,
 }
 
 /// A client to be registered.
@@ -137,6 +138,7 @@ impl<'a> ClientAdmin<'a> {
             store,
             actor: actor.into(),
             once: None,
+            kept: None,
         }
     }
 
@@ -144,6 +146,15 @@ impl<'a> ClientAdmin<'a> {
     #[must_use]
     pub fn once(self, once: Option<Once>) -> Self {
         ClientAdmin { once, ..self }
+    }
+
+    /// The same, and a client of that kind is left.
+    #[must_use]
+    pub(super) fn keeping(self, kept: Kept) -> Self {
+        ClientAdmin {
+            kept: Some(kept),
+            ..self
+        }
     }
 
     /// Registers a client and makes its first secret.
@@ -183,6 +194,14 @@ impl<'a> ClientAdmin<'a> {
         match self.making().create_client(&new, Some(&secret.record), &event)? {
             ClientCreation::Created(client) => Ok(CreatedClient { client, secret }),
             ClientCreation::Exists => Err(ClientError::Exists(new.client_id)),
+        }
+    }
+
+    /// Through which `client` is changed: if it is of a kind of which one has to be left, one is.
+    fn changing(&self, client: &Client) -> Cow<'a, Store> {
+        match &self.kept {
+            Some(kept) if kept.has(client) => Cow::Owned(self.store.keeping(kept.clone())),
+            _ => Cow::Borrowed(self.store),
         }
     }
 
@@ -241,7 +260,7 @@ impl<'a> ClientAdmin<'a> {
         client_rules::check(&metadata)?;
         let detail = facts_of_change(&seen.metadata, &metadata);
         let event = self.actor.event_of("client.updated", &seen.client_id, now, detail);
-        match self.store.update_client(seen, &metadata, &event)? {
+        match self.changing(seen).update_client(seen, &metadata, &event)? {
             ClientUpdate::Updated(client) => Ok(client),
             ClientUpdate::Changed => Err(ClientError::Changed(seen.client_id.clone())),
         }
@@ -249,6 +268,7 @@ impl<'a> ClientAdmin<'a> {
 
     /// Enables or disables a client.
     pub fn set_enabled(&self, client_id: &ClientId, enabled: bool, now: NumericDate) -> Result<(), ClientError> {
+        let (client, _) = self.show(client_id)?;
         let event = self.actor.event_of(
             if enabled { "client.enabled" } else { "client.disabled" },
             client_id,
@@ -257,14 +277,17 @@ impl<'a> ClientAdmin<'a> {
         );
         self.known(
             client_id,
-            self.store.set_client_enabled(client_id, enabled, &event)?.is_some(),
+            self.changing(&client)
+                .set_client_enabled(client_id, enabled, &event)?
+                .is_some(),
         )
     }
 
     /// Removes a client and its secrets for good.
     pub fn delete(&self, client_id: &ClientId, now: NumericDate) -> Result<(), ClientError> {
+        let (client, _) = self.show(client_id)?;
         let event = self.actor.event_of("client.deleted", client_id, now, json!({}));
-        self.known(client_id, self.store.delete_client(client_id, &event)?)
+        self.known(client_id, self.changing(&client).delete_client(client_id, &event)?)
     }
 
     fn known(&self, client_id: &ClientId, found: bool) -> Result<(), ClientError> {
