@@ -20,6 +20,7 @@ mod response;
 mod routes;
 mod sampled;
 mod token;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -277,7 +277,7 @@ fn a_document_is_strict_json_and_says_that_it_is() {
     });
 }
 
-// D-10
+// D-08, D-10
 #[test]
 fn a_query_has_the_parameters_of_its_operation_once_each_and_within_their_bounds() {
     on_both(|database| {

@@ -254,3 +254,47 @@ fn a_body_that_dribbles_in_is_cut_off() {
         assert!((9..13).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     });
 }
+
+// H-17
+#[test]
+fn a_chunked_body_that_has_no_end_is_not_listened_to_for_long() {
+    with_server(|server| {
+        for (method, path) in [
+            ("POST", TOKEN),
+            ("POST", "/oauth2/register"),
+            ("POST", "/admin/v1/clients"),
+            ("DELETE", "/admin/v1/clients/x"),
+            ("GET", JWKS),
+            ("GET", "/nowhere"),
+        ] {
+            let mut connection = Connection::open(server.address);
+            let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            connection.send_raw_unanswered(head.as_bytes()).unwrap();
+            let chunk = format!("400\r\n{}\r\n", "x".repeat(1_024));
+            let begun = Instant::now();
+            while connection.send_raw_unanswered(chunk.as_bytes()).is_ok() {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(15),
+                    "{method} {path} is still read"
+                );
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    });
+}
+
+#[test]
+fn after_a_chunked_body_that_was_read_the_connection_goes_on() {
+    with_server(|server| {
+        let mut connection = Connection::open(server.address);
+        let body = "grant_type=client_credentials";
+        let request = format!(
+            "POST {TOKEN} HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n\
+             {:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        );
+        for _ in 0..3 {
+            assert_eq!(connection.send_raw(request.as_bytes()).unwrap().status, 401);
+        }
+    });
+}

@@ -1,0 +1,64 @@
+//! What becomes of a chunked body that nobody reads. actix reads on and throws away, for as long as the sender likes, so that the
+//! connection can be used again. Here it is closed after the answer, as it is with a body of known length.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::HttpMessage;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::header::TRANSFER_ENCODING;
+use actix_web::web::Bytes;
+use futures_util::Stream;
+
+/// The body of a request, in two hands: that of the handler, who may let go of it, and that of the answer. actix closes the connection
+/// where somebody still has hold of a body that is not at its end.
+#[derive(Clone)]
+pub(super) struct Held(Rc<RefCell<Payload>>);
+
+impl Held {
+    /// Takes hold of a chunked body; `None` for every other request.
+    pub(super) fn of(request: &mut ServiceRequest) -> Option<Self> {
+        if !request.headers().contains_key(TRANSFER_ENCODING) {
+            return None;
+        }
+        let held = Held(Rc::new(RefCell::new(request.take_payload())));
+        request.set_payload(Payload::Stream {
+            payload: Box::pin(held.clone()),
+        });
+        Some(held)
+    }
+
+    /// Keeps hold until the answer is out.
+    pub(super) fn until(self, response: ServiceResponse) -> ServiceResponse {
+        response.map_body(|_, body| BoxBody::new(Holding { body, _held: self }))
+    }
+}
+
+impl Stream for Held {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+    }
+}
+
+struct Holding {
+    body: BoxBody,
+    _held: Held,
+}
+
+impl MessageBody for Holding {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
+}
