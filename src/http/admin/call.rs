@@ -64,6 +64,7 @@ pub(super) struct Nothing {}
 
 /// A page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     /// Where the next page begins: send it as `cursor`. Absent on the last page.
