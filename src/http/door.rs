@@ -1,5 +1,4 @@
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use zeroize::Zeroizing;
 use super::blocking::NotDone;
 use super::line::{Full, Line};
 use super::response::{Refusal, oauth};
-use super::{State, form, peer};
+use super::{Panicked, State, form, peer};
 use crate::failpoint::failpoint;
 use crate::oauth::{ClientId, ErrorCode, OAuthError, Parameter};
 use crate::server::{ClientCredentials, Context, Endpoint, Failure, Outcome, Reach, Server, TokenError, TokenRequest};
@@ -155,22 +154,13 @@ pub(super) enum Decided {
     Needs(Reach),
 }
 
-/// Asks the rules. A panic below is this request's alone: the process and the connection live on.
+/// Asks the rules.
 pub(super) fn decide<T>(
     state: &State,
     reach: Reach,
     rules: impl FnOnce(&mut Context<'_>) -> Result<T, TokenError>,
 ) -> Result<T, Decided> {
-    let decided = catch_unwind(AssertUnwindSafe(|| {
-        let mut rng = state.edge.rng()?;
-        let mut cx = Context {
-            now: state.edge.now(),
-            rng: &mut rng,
-            reach,
-        };
-        rules(&mut cx)
-    }));
-    match decided {
+    match state.attempt(reach, rules) {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(TokenError::Needs(reach))) => Err(Decided::Needs(reach)),
         Ok(Err(TokenError::Refused(error))) => Err(Decided::Refused(Refusal::of(error))),
@@ -179,10 +169,7 @@ pub(super) fn decide<T>(
             log(state, &failure);
             Err(Decided::Refused(Refusal::failed(failure.code())))
         }
-        Err(_) => {
-            error!("a request panicked");
-            Err(Decided::Refused(Refusal::failed(ErrorCode::ServerError)))
-        }
+        Err(Panicked) => Err(Decided::Refused(Refusal::failed(ErrorCode::ServerError))),
     }
 }
 

@@ -23,6 +23,7 @@ mod token;
 mod unread;
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::time::Duration;
@@ -31,12 +32,13 @@ use actix_web::dev::Server as HttpServerHandle;
 use actix_web::{App, HttpServer, web};
 use ipnet::IpNet;
 use tokio::net::TcpSocket;
+use tracing::error;
 
 pub use self::blocking::{Blocking, BlockingSettings};
 use self::line::Line;
 pub use self::routes::ENDPOINTS;
 use self::sampled::Sampled;
-use crate::server::{Edge, Server};
+use crate::server::{Context, Edge, Failure, Reach, Server};
 
 /// Times and numbers that hold for both listeners. A macro, because the type of an actix server cannot be written down.
 macro_rules! bounded {
@@ -108,6 +110,33 @@ impl State {
         }))
     }
 }
+
+impl State {
+    /// Does `work` with the present time and this thread's generator. A panic is this request's alone: the process and the connection
+    /// live on.
+    fn attempt<T, E: From<Failure>>(
+        &self,
+        reach: Reach,
+        work: impl FnOnce(&mut Context<'_>) -> Result<T, E>,
+    ) -> Result<Result<T, E>, Panicked> {
+        let attempted = catch_unwind(AssertUnwindSafe(|| {
+            let mut rng = self.edge.rng()?;
+            work(&mut Context {
+                now: self.edge.now(),
+                rng: &mut rng,
+                reach,
+            })
+        }));
+        attempted.map_err(|_payload| {
+            error!("a request panicked");
+            Panicked
+        })
+    }
+}
+
+/// Work did not come to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Panicked;
 
 /// Serves the public endpoints on a reserved address until the returned handle stops it.
 pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::io::Result<HttpServerHandle> {

@@ -20,7 +20,6 @@ mod trail;
 mod users;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,7 +27,7 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, Hea
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse, Route, web};
-use tracing::{error, info};
+use tracing::info;
 use zeroize::Zeroizing;
 
 use self::call::{Call, Sent};
@@ -36,7 +35,7 @@ use self::operation::{Answer, Operation};
 use self::problem::Problem;
 use super::blocking::NotDone;
 use super::routes::read;
-use super::{State, bearer, body, peer};
+use super::{Panicked, State, bearer, body, peer};
 use crate::oauth::base64url;
 use crate::server::admin::Admitted;
 use crate::server::{Context, Endpoint, Outcome, Reach};
@@ -274,7 +273,7 @@ fn one(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem
         .map_err(|_not_ascii| unreadable())
 }
 
-/// Runs work on a thread that may wait. A panic is this request's alone.
+/// Runs work on a thread that may wait.
 async fn blocking<T: Send + 'static>(
     state: &web::Data<State>,
     reach: Reach,
@@ -286,23 +285,10 @@ async fn blocking<T: Send + 'static>(
         &state.logins
     };
     let shared = state.clone();
-    let done = pool.run(move || {
-        catch_unwind(AssertUnwindSafe(|| {
-            let mut rng = shared.edge.rng().map_err(|failure| Problem::failed(&failure))?;
-            let mut cx = Context {
-                now: shared.edge.now(),
-                rng: &mut rng,
-                reach,
-            };
-            work(&shared, &mut cx)
-        }))
-    });
+    let done = pool.run(move || shared.attempt(reach, |cx| work(&shared, cx)));
     match done.await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) | Err(NotDone::Panicked) => {
-            error!("a request to the API panicked");
-            Err(Problem::bug())
-        }
+        Ok(Err(Panicked)) | Err(NotDone::Panicked) => Err(Problem::bug()),
         Err(NotDone::Overloaded) => Err(Problem::overloaded()),
     }
 }
