@@ -106,7 +106,7 @@ impl State {
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
             metadata,
-            api: admin::Api::new(issuer.as_str())?,
+            api: admin::Api::new(&issuer),
         }))
     }
 }

@@ -31,15 +31,16 @@ pub const ENDPOINTS: Endpoints = Endpoints {
 /// The public routes: at the root, and once more below the issuer's path when it has one, so that a proxy may strip the path or
 /// pass it on. RFC 8414 §3.1 puts the path behind the well-known name, OpenID Connect Discovery in front of it.
 pub(super) fn public(app: &mut ServiceConfig, issuer_path: &str, api: Option<&Arc<Api>>) {
-    if let Some(api) = api {
-        administration(app, issuer_path, api);
-    }
+    // They are tried one after the other, so those come first that are asked for most.
     below(app, "");
     if !issuer_path.is_empty() {
         below(app, issuer_path);
         for name in [AUTHORIZATION_SERVER, OPENID_CONFIGURATION] {
             app.service(document(&format!("{name}{issuer_path}"), documents::metadata));
         }
+    }
+    if let Some(api) = api {
+        administration(app, issuer_path, api);
     }
 }
 
@@ -54,8 +55,24 @@ pub(super) fn administration(app: &mut ServiceConfig, issuer_path: &str, api: &A
 fn below(app: &mut ServiceConfig, prefix: &str) {
     let at = |path: &str| format!("{prefix}{path}");
     app.service(posted(&at(TOKEN), Endpoint::Token).route(web::post().to(token::token)))
+        .service(document(&at(JWKS), documents::jwks))
         .service(posted(&at(INTROSPECTION), Endpoint::Introspection).route(web::post().to(token::introspect)))
         .service(posted(&at(REVOCATION), Endpoint::Revocation).route(web::post().to(token::revoke)))
+        .service(document(&at(AUTHORIZATION_SERVER), documents::metadata))
+        .service(document(&at(OPENID_CONFIGURATION), documents::metadata))
+        .service(document(&at("/.well-known/keywheel/ca.pem"), documents::ca_pem))
+        .service(document(
+            &at("/.well-known/keywheel/keys/{kid}.pem"),
+            documents::key_pem,
+        ))
+        .service(
+            web::resource(at(AUTHORIZATION))
+                .route(web::get().to(authorize::authorize))
+                .route(web::post().to(authorize::authorize))
+                .default_service(web::to(|| async { response::method_not_allowed("GET, POST") })),
+        )
+        .service(document(&at("/livez"), health::livez))
+        .service(document(&at("/readyz"), health::readyz))
         .service(posted(&at(REGISTRATION), Endpoint::Registration).route(web::post().to(register::register)))
         .service(
             answering(
@@ -81,23 +98,7 @@ fn below(app: &mut ServiceConfig, prefix: &str) {
                 "DELETE",
             )
             .route(web::delete().to(register::revoke_secret)),
-        )
-        .service(document(&at(JWKS), documents::jwks))
-        .service(document(&at(AUTHORIZATION_SERVER), documents::metadata))
-        .service(document(&at(OPENID_CONFIGURATION), documents::metadata))
-        .service(document(&at("/.well-known/keywheel/ca.pem"), documents::ca_pem))
-        .service(document(
-            &at("/.well-known/keywheel/keys/{kid}.pem"),
-            documents::key_pem,
-        ))
-        .service(
-            web::resource(at(AUTHORIZATION))
-                .route(web::get().to(authorize::authorize))
-                .route(web::post().to(authorize::authorize))
-                .default_service(web::to(|| async { response::method_not_allowed("GET, POST") })),
-        )
-        .service(document(&at("/livez"), health::livez))
-        .service(document(&at("/readyz"), health::readyz));
+        );
 }
 
 /// The routes of the management listener.

@@ -20,13 +20,14 @@ mod trail;
 mod users;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::ServiceConfig;
-use actix_web::{HttpRequest, HttpResponse, Route, web};
+use actix_web::{HttpRequest, HttpResponse, web};
+use rand::CryptoRng;
 use tracing::info;
 use zeroize::Zeroizing;
 
@@ -36,7 +37,7 @@ use self::problem::Problem;
 use super::blocking::NotDone;
 use super::routes::read;
 use super::{Panicked, State, bearer, body, peer};
-use crate::oauth::base64url;
+use crate::oauth::{IssuerUrl, base64url};
 use crate::server::admin::Admitted;
 use crate::server::{Context, Endpoint, Outcome, Reach};
 
@@ -46,6 +47,13 @@ const ROOT: &str = "/admin/v1";
 /// The table of operations and what is made of it once.
 pub(super) struct Api {
     operations: Vec<Operation>,
+    issuer: IssuerUrl,
+    /// Made when somebody first wants to read of it: most processes are never asked.
+    written: OnceLock<Written>,
+}
+
+/// What tells of the API.
+struct Written {
     openapi: web::Bytes,
     page: web::Bytes,
 }
@@ -58,7 +66,7 @@ impl std::fmt::Debug for Api {
 
 impl Api {
     /// The whole API of the server under `issuer`.
-    pub(super) fn new(issuer: &str) -> Result<Arc<Self>, serde_json::Error> {
+    pub(super) fn new(issuer: &IssuerUrl) -> Arc<Self> {
         let operations: Vec<Operation> = [
             clients::operations(),
             secrets::operations(),
@@ -72,61 +80,54 @@ impl Api {
         .into_iter()
         .flatten()
         .collect();
-        let openapi = openapi::document(&operations, issuer);
-        Ok(Arc::new(Api {
-            page: page::html(&openapi).into(),
-            openapi: serde_json::to_vec_pretty(&openapi)?.into(),
+        Arc::new(Api {
             operations,
-        }))
+            issuer: issuer.clone(),
+            written: OnceLock::new(),
+        })
     }
-}
 
-/// The routes of the API: those of the table, the document, and the page.
-pub(super) fn routes(app: &mut ServiceConfig, prefix: &str, api: &Arc<Api>) {
-    let mut paths: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (number, operation) in api.operations.iter().enumerate() {
-        paths.entry(operation.path).or_default().push(number);
-    }
-    for (path, numbers) in paths {
-        let mut resource = web::resource(format!("{prefix}{ROOT}{path}"));
-        let mut allowed = Vec::new();
-        for number in numbers {
-            let Some(operation) = api.operations.get(number) else {
-                continue;
-            };
-            allowed.push(operation.method.as_str());
-            if operation.method == Method::GET {
-                allowed.push("HEAD");
+    fn written(&self) -> &Written {
+        self.written.get_or_init(|| {
+            let openapi = openapi::document(&self.operations, self.issuer.as_str());
+            Written {
+                page: page::html(&openapi).into(),
+                openapi: format!("{openapi:#}").into(),
             }
-            let api = Arc::clone(api);
-            let handler = move |state: web::Data<State>, request: HttpRequest, payload: web::Payload| {
-                handle(Arc::clone(&api), number, state, request, payload)
-            };
-            resource = resource.route(route(&operation.method).to(handler));
-        }
-        let allowed = allowed.join(", ");
-        app.service(resource.default_service(web::to(move || not_allowed(allowed.clone()))));
-    }
-    let (document, page) = (Arc::clone(api), Arc::clone(api));
-    let document = move || written("application/json", document.openapi.clone());
-    let page = move || written("text/html; charset=utf-8", page.page.clone());
-    for (path, route) in [
-        (format!("{prefix}{ROOT}/openapi.json"), route(&Method::GET).to(document)),
-        (format!("{prefix}{ROOT}"), route(&Method::GET).to(page)),
-    ] {
-        app.service(
-            web::resource(path)
-                .route(route)
-                .default_service(web::to(|| not_allowed("GET, HEAD".to_owned()))),
-        );
+        })
     }
 }
 
-/// `HEAD` is `GET` without the content (RFC 9110 §9.3.2).
-fn route(method: &Method) -> Route {
-    match *method {
-        Method::GET => read(),
-        _ => web::method(method.clone()),
+/// The routes of the API: everything below its root, and the page at it. Which operation is meant is found in the table: routes of
+/// actix's own would be one pattern each, for each thread.
+pub(super) fn routes(app: &mut ServiceConfig, prefix: &str, api: &Arc<Api>) {
+    let (below, page) = (Arc::clone(api), Arc::clone(api));
+    let below = move |state: web::Data<State>, request: HttpRequest, payload: web::Payload| {
+        handle(Arc::clone(&below), state, request, payload)
+    };
+    let page = move || written("text/html; charset=utf-8", page.written().page.clone());
+    app.service(
+        web::resource(format!("{prefix}{ROOT}"))
+            .route(read().to(page))
+            .default_service(web::to(|| async { not_allowed("GET, HEAD") })),
+    )
+    .service(web::resource(format!("{prefix}{ROOT}{{path:/.*}}")).default_service(web::to(below)));
+}
+
+/// The values of a path's places, if the path is of this form.
+fn places(form: &str, path: &str) -> Option<BTreeMap<String, String>> {
+    let mut values = BTreeMap::new();
+    let (mut wanted, mut given) = (form.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(values),
+            (Some(wanted), Some(given)) => match wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                Some(name) if !given.is_empty() => drop(values.insert(name.to_owned(), given.to_owned())),
+                None if wanted == given => {}
+                _ => return None,
+            },
+            _ => return None,
+        }
     }
 }
 
@@ -144,37 +145,52 @@ async fn written(content_type: &'static str, bytes: web::Bytes) -> HttpResponse 
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-async fn not_allowed(allowed: String) -> HttpResponse {
+fn not_allowed(allowed: &str) -> HttpResponse {
     let mut response = Problem::of(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here").response("");
-    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
         response.headers_mut().insert(ALLOW, allowed);
     }
     response
 }
 
-async fn handle(
-    api: Arc<Api>,
-    number: usize,
-    state: web::Data<State>,
-    request: HttpRequest,
+async fn handle(api: Arc<Api>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let path = request.match_info().get("path").unwrap_or_default().to_owned();
+    if path == "/openapi.json" {
+        return match *request.method() {
+            Method::GET | Method::HEAD => written("application/json", api.written().openapi.clone()).await,
+            _ => not_allowed("GET, HEAD"),
+        };
+    }
+    match api.find(&path, request.method()) {
+        Found::Operation(number, places) => operate(&api, (number, places), &state, &request, payload).await,
+        Found::Path(allowed) => not_allowed(&allowed),
+        Found::Nothing => Problem::absent("path").response(""),
+    }
+}
+
+/// Has an operation done, counts it, and writes the answer.
+async fn operate(
+    api: &Arc<Api>,
+    (number, places): (usize, BTreeMap<String, String>),
+    state: &web::Data<State>,
+    request: &HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let mut id = [0; 12];
     let request_id = match state.edge.rng() {
-        Ok(mut rng) => {
-            rand::Rng::fill_bytes(&mut rng, &mut id);
-            base64url(&id)
-        }
+        Ok(mut rng) => new_request_id(&mut rng),
         Err(failure) => return Problem::failed(&failure).response(""),
     };
-    let answered = answer(&api, number, &state, &request, payload, &request_id).await;
+    let answered = answer(api, (number, places), state, request, payload, &request_id).await;
     let (outcome, response) = match answered {
         Ok(answer) => (Outcome::Ok, answer.response(&request_id)),
         Err(problem) => {
             let status = problem.status().as_u16();
             if let Some(suppressed) = state.refusals.admit(Instant::now()) {
-                let path = request.match_pattern().unwrap_or_default();
-                info!(event = "administration.refused", path, status, request_id, suppressed);
+                let operation = api.operations.get(number).map_or("", |operation| operation.id);
+                info!(
+                    event = "administration.refused",
+                    operation, status, request_id, suppressed
+                );
             }
             (Outcome::Status(status), problem.response(&request_id))
         }
@@ -183,9 +199,49 @@ async fn handle(
     response
 }
 
+/// Names a request in the audit trail, the log and the answer.
+fn new_request_id(rng: &mut dyn CryptoRng) -> String {
+    let mut id = [0; 12];
+    rng.fill_bytes(&mut id);
+    base64url(&id)
+}
+
+/// What is at a path.
+enum Found {
+    /// An operation, by its place in the table, with the values of the path's places.
+    Operation(usize, BTreeMap<String, String>),
+    /// Only operations of other methods.
+    Path(String),
+    Nothing,
+}
+
+impl Api {
+    fn find(&self, path: &str, method: &Method) -> Found {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let mut allowed = Vec::new();
+        for (number, operation) in self.operations.iter().enumerate() {
+            let Some(places) = places(operation.path, path) else {
+                continue;
+            };
+            if operation.method == *method {
+                return Found::Operation(number, places);
+            }
+            allowed.push(operation.method.as_str());
+        }
+        if allowed.is_empty() {
+            return Found::Nothing;
+        }
+        if allowed.contains(&"GET") {
+            allowed.push("HEAD");
+        }
+        allowed.sort_unstable();
+        Found::Path(allowed.join(", "))
+    }
+}
+
 async fn answer(
     api: &Arc<Api>,
-    number: usize,
+    (number, places): (usize, BTreeMap<String, String>),
     state: &web::Data<State>,
     request: &HttpRequest,
     payload: web::Payload,
@@ -199,11 +255,7 @@ async fn answer(
         None => problem,
     })?;
     let sent = Sent {
-        path: request
-            .match_info()
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
+        path: places,
         query: request.query_string().to_owned(),
         body: if operation.body.is_some() {
             body::json_text(request, payload).await.map_err(Problem::no_json)?
@@ -298,8 +350,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_is_of_a_form_when_every_part_is() {
+        let places = |form, path| places(form, path).map(|values| values.into_values().collect::<Vec<_>>());
+        assert_eq!(places("/clients", "/clients"), Some(vec![]));
+        assert_eq!(
+            places("/a/{b}/c/{d}", "/a/1/c/2"),
+            Some(vec!["1".to_owned(), "2".to_owned()])
+        );
+        for path in [
+            "",
+            "/",
+            "/a",
+            "/a/1",
+            "/a/1/c",
+            "/a/1/c/",
+            "/a//c/2",
+            "/a/1/x/2",
+            "/a/1/c/2/",
+            "/a/1/c/2/e",
+            "a/1/c/2",
+        ] {
+            assert_eq!(places("/a/{b}/c/{d}", path), None, "{path}");
+        }
+    }
+
+    #[test]
     fn every_operation_has_a_name_and_a_place_of_its_own() {
-        let api = Api::new("https://auth.example").unwrap();
+        let api = Api::new(&IssuerUrl::parse("https://auth.example").unwrap());
         let places: std::collections::BTreeSet<_> = api
             .operations
             .iter()
