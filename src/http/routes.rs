@@ -54,8 +54,8 @@ pub(super) fn administration(app: &mut ServiceConfig, issuer_path: &str, api: &A
 
 fn below(app: &mut ServiceConfig, prefix: &str) {
     let at = |path: &str| format!("{prefix}{path}");
-    app.service(posted(&at(TOKEN), Endpoint::Token).route(web::post().to(token::token)))
-        .service(document(&at(JWKS), documents::jwks))
+    app.service(document(&at(JWKS), documents::jwks))
+        .service(posted(&at(TOKEN), Endpoint::Token).route(web::post().to(token::token)))
         .service(posted(&at(INTROSPECTION), Endpoint::Introspection).route(web::post().to(token::introspect)))
         .service(posted(&at(REVOCATION), Endpoint::Revocation).route(web::post().to(token::revoke)))
         .service(document(&at(AUTHORIZATION_SERVER), documents::metadata))
