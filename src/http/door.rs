@@ -82,7 +82,11 @@ async fn decided<T: Send + 'static>(
             "X-Forwarded-For is not a list of addresses",
         ))
     })?;
-    let token_request = TokenRequest::new(parameters, ClientCredentials::new(authorization?), address);
+    let token_request = TokenRequest::new(
+        parameters,
+        ClientCredentials::new(authorization?),
+        (address, peer::request_id(request, &state.trusted_proxies)),
+    );
     let named = token_request
         .parameters
         .get(Parameter::ClientId)

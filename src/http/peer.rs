@@ -42,6 +42,29 @@ pub(super) fn address(request: &HttpRequest, trusted: &[IpNet]) -> Result<Option
     ))
 }
 
+/// The name that a trusted proxy gave the request, by which its log and the audit trail can be laid side by side. Nobody else's counts,
+/// and neither does one that is not a plain word of at most 64 characters.
+pub(super) fn request_id(request: &HttpRequest, trusted: &[IpNet]) -> Option<String> {
+    if trusted.is_empty() {
+        return None;
+    }
+    let socket = request.peer_addr()?.ip().to_canonical();
+    if !trusted.iter().any(|network| network.contains(&socket)) {
+        return None;
+    }
+    let mut values = request.headers().get_all("x-request-id");
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let is_word = |word: &&str| {
+        (1..=64).contains(&word.len())
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
+    };
+    value.to_str().ok().filter(is_word).map(str::to_owned)
+}
+
 /// `X-Forwarded-For` is not a list of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
@@ -62,6 +85,22 @@ mod tests {
         }
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         address(&request.to_http_request(), &trusted).map(|address| address.unwrap().to_string())
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_names_a_request_and_only_by_one_plain_word() {
+        let named = |socket: &str, ids: &[&str]| {
+            let mut request = TestRequest::default().peer_addr(socket.parse().unwrap());
+            for id in ids {
+                request = request.append_header(("x-request-id", *id));
+            }
+            request_id(&request.to_http_request(), &["10.0.0.0/8".parse().unwrap()])
+        };
+        assert_eq!(named("10.0.0.1:1", &["a-1.B/2=="]), Some("a-1.B/2==".to_owned()));
+        assert_eq!(named("192.0.2.1:1", &["a"]), None);
+        for bad in [&["a", "a"][..], &[""], &["a b"], &["a\"b"], &[&"a".repeat(65)], &[]] {
+            assert_eq!(named("10.0.0.1:1", bad), None, "{bad:?}");
+        }
     }
 
     // H-26, H-27

@@ -120,6 +120,9 @@ fn event(
     if let Some(secret_id) = request.secret_id() {
         members.insert("secret_id".to_owned(), secret_id.into());
     }
+    if let Some(request_id) = &request.request_id {
+        members.insert("request_id".to_owned(), request_id.as_str().into());
+    }
     if let Some(address) = request.address {
         members.insert("address".to_owned(), address.to_string().into());
     }

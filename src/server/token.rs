@@ -19,17 +19,24 @@ pub struct TokenRequest {
     pub credentials: ClientCredentials,
     /// Where the request comes from, as far as that is known.
     pub address: Option<IpAddr>,
+    /// How the proxy in front names it, as far as there is one.
+    pub request_id: Option<String>,
     /// Who was authenticated when the request was first looked at; it may be looked at again with a longer reach.
     authenticated: OnceLock<Authenticated>,
 }
 
 impl TokenRequest {
     /// A request that nobody has looked at.
-    pub fn new(parameters: Parameters, credentials: ClientCredentials, address: Option<IpAddr>) -> Self {
+    pub fn new(
+        parameters: Parameters,
+        credentials: ClientCredentials,
+        (address, request_id): (Option<IpAddr>, Option<String>),
+    ) -> Self {
         TokenRequest {
             parameters,
             credentials,
             address,
+            request_id,
             authenticated: OnceLock::new(),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::api::{Bearer, done, refused, with};
 use crate::support::http::{Request, Response};
 use crate::support::on_both;
-use crate::support::server::{Credentials, JWKS, TestServer, metadata};
+use crate::support::server::{Credentials, JWKS, Options, TestServer, metadata};
 
 fn application(server: &TestServer) -> Credentials {
     server.client(
@@ -300,5 +300,40 @@ fn a_registration_token_is_made_used_and_revoked() {
             bad[member] = value;
             assert!(refused(&post(&bad, "key-0002"), 400).starts_with(member), "{bad}");
         }
+    });
+}
+
+// D-23
+#[test]
+fn the_trail_says_with_which_secret_from_where_and_in_which_request_somebody_signed_in() {
+    on_both(|database| {
+        let server = TestServer::with(
+            database.url(),
+            Options {
+                trusted_proxies: vec!["127.0.0.1/32"],
+                ..Options::default()
+            },
+        );
+        let (admin, app) = (Bearer::admin(&server), application(&server));
+        server.user("alice", "correct horse");
+        let form = [
+            ("grant_type", "password"),
+            ("username", "alice"),
+            ("password", "correct horse"),
+        ];
+        let request = Request::form("/oauth2/token", &form)
+            .basic(&app.id, &app.secret)
+            .header("X-Forwarded-For", "192.0.2.7")
+            .header("X-Request-Id", "req-1");
+        assert_eq!(server.send(&request).status, 200);
+        let secrets = done(&admin.get("/clients/app/secrets"), 200);
+        let login = done(&admin.get("/audit?event=login"), 200)["items"][0]["detail"].clone();
+        assert_eq!(
+            login,
+            json!({"address": "192.0.2.7", "request_id": "req-1", "secret_id": secrets[0]["id"]})
+        );
+        // What the proxy calls a request is what the API calls it.
+        let request = admin.request("GET", "/keys").header("X-Request-Id", "0123456789abcdef");
+        assert_eq!(server.send(&request).header("x-request-id"), Some("0123456789abcdef"));
     });
 }

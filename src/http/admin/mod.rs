@@ -176,9 +176,10 @@ async fn operate(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let request_id = match state.edge.rng() {
-        Ok(mut rng) => new_request_id(&mut rng),
-        Err(failure) => return Problem::failed(&failure).response(""),
+    let request_id = match (peer::request_id(request, &state.trusted_proxies), state.edge.rng()) {
+        (Some(named), _) => named,
+        (None, Ok(mut rng)) => new_request_id(&mut rng),
+        (None, Err(failure)) => return Problem::failed(&failure).response(""),
     };
     let answered = answer(api, (number, places), state, request, payload, &request_id).await;
     let (outcome, response) = match answered {
