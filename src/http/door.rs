@@ -198,13 +198,7 @@ fn log(state: &State, failure: &Failure) {
     let Some(suppressed) = state.failures.admit(Instant::now()) else {
         return;
     };
-    let mut chain = failure.to_string();
-    let mut source = std::error::Error::source(failure);
-    while let Some(cause) = source {
-        chain = format!("{chain}: {cause}");
-        source = cause.source();
-    }
-    error!(event = "token.failed", cause = chain, suppressed);
+    error!(event = "token.failed", cause = failure.with_causes(), suppressed);
 }
 
 /// The one `Authorization` header. Two of them are two identities (RFC 6749 §2.3), and so are two in one: base64 has no comma.

@@ -40,6 +40,17 @@ impl Failure {
             Failure::Broken(..) => ErrorCode::ServerError,
         }
     }
+
+    /// The failure and what caused it, in one line for the log.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        text
+    }
 }
 
 impl From<storage::Error> for Failure {

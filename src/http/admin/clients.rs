@@ -43,6 +43,7 @@ pub(super) fn operations() -> Vec<Operation> {
             delete,
         )
         .silent()
+        .conditional()
         .conflicting(),
         Operation::act(
             Method::POST,
@@ -51,6 +52,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "Disables a client and ends all that was granted to it.",
             disable,
         )
+        .conditional()
         .conflicting(),
         Operation::act(
             Method::POST,
@@ -58,7 +60,8 @@ pub(super) fn operations() -> Vec<Operation> {
             "enableClient",
             "Enables a client.",
             enable,
-        ),
+        )
+        .conditional(),
     ]
 }
 

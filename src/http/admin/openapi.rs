@@ -84,7 +84,7 @@ fn parameters(operation: &Operation, generator: &mut SchemaGenerator) -> Vec<Val
         }
     }
     if operation.conditional {
-        let why = "The ETag of what is to be changed; without it nothing is changed.";
+        let why = "The ETag of what is meant: nothing is done if it is not as it was seen. An update needs one.";
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": false, "schema": {"type": "string"}, "description": why,
         }));

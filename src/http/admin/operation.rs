@@ -25,7 +25,7 @@ pub(super) struct Operation {
     pub(super) body: Option<fn(&mut SchemaGenerator) -> Schema>,
     pub(super) answer: Option<fn(&mut SchemaGenerator) -> Schema>,
     pub(super) success: StatusCode,
-    /// Takes `If-Match`, and does nothing without it.
+    /// Takes `If-Match`.
     pub(super) conditional: bool,
     /// Takes an `Idempotency-Key`.
     pub(super) repeatable: bool,

@@ -162,7 +162,7 @@ impl Problem {
 
     /// A fault of the server. Nothing of it is told.
     pub(super) fn failed(failure: &Failure) -> Self {
-        tracing::error!(event = "administration.failed", cause = %chain(failure));
+        tracing::error!(event = "administration.failed", cause = failure.with_causes());
         match failure.code() {
             ErrorCode::TemporarilyUnavailable => Problem::overloaded(),
             _ => Problem::bug(),
@@ -223,16 +223,6 @@ impl Problem {
 }
 
 const CHALLENGE: &str = "Bearer realm=\"keywheel\"";
-
-fn chain(failure: &Failure) -> String {
-    let mut text = failure.to_string();
-    let mut source = std::error::Error::source(failure);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
