@@ -43,7 +43,7 @@ impl TokenRequest {
 
     /// The secret with which its client proved who it is.
     pub(super) fn secret_id(&self) -> Option<&str> {
-        self.authenticated.get().map(|found| found.secret_id.as_str())
+        self.authenticated.get()?.secret_id()
     }
 }
 

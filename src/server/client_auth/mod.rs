@@ -50,8 +50,15 @@ impl ClientCredentials {
 pub(super) struct Authenticated {
     /// The client.
     pub(super) client: Arc<RegisteredClient>,
-    /// The secret with which it did.
-    pub(super) secret_id: String,
+    /// The place of the secret with which it did, among the client's.
+    secret: usize,
+}
+
+impl Authenticated {
+    /// The identifier of the secret with which it did.
+    pub(super) fn secret_id(&self) -> Option<&str> {
+        self.client.secrets.get(self.secret).map(|secret| secret.id.as_str())
+    }
 }
 
 /// A pair of identifier and secret, in one or two readings: HTTP Basic credentials may be form-encoded or not, and a client
@@ -78,11 +85,10 @@ pub(super) fn authenticate(
         };
         let registered = directory.client(&client_id, cx)?;
         match verify(registered.as_deref(), method, &hasher.hash(secret), cx) {
-            Ok(secret) => {
+            Ok((place, secret)) => {
                 uses.note(&secret.id, cx.now);
-                let secret_id = secret.id.clone();
                 let client = registered.ok_or(refusal)?;
-                return Ok(Authenticated { client, secret_id });
+                return Ok(Authenticated { client, secret: place });
             }
             Err(reason) => refusal = OAuthError::invalid_client(reason),
         }
@@ -135,20 +141,20 @@ fn the_one_method(
 }
 
 /// Compares with every live secret, and with a hash that matches nothing when there is none, so that an unknown client takes as
-/// long as a wrong secret. Returns the one that matched.
+/// long as a wrong secret. Returns the one that matched, with its place.
 fn verify<'a>(
     registered: Option<&'a RegisteredClient>,
     method: ClientAuthMethod,
     presented: &SecretHash,
     cx: &Context<'_>,
-) -> Result<&'a ClientSecretRecord, &'static str> {
+) -> Result<(usize, &'a ClientSecretRecord), &'static str> {
     let Some(RegisteredClient { client, secrets }) = registered else {
         let _ = presented.matches(&SecretHash::nobodys());
         return Err("unknown client");
     };
     let mut matched = None;
-    for secret in secrets {
-        if secret.hash.matches(presented) && secret.is_live(cx.now) {
+    for secret in secrets.iter().enumerate() {
+        if secret.1.hash.matches(presented) && secret.1.is_live(cx.now) {
             matched = Some(secret);
         }
     }
