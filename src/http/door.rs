@@ -1,11 +1,14 @@
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, AUTHORIZATION, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{error, info};
 use zeroize::Zeroizing;
 
@@ -15,10 +18,13 @@ use super::response::{Refusal, oauth};
 use super::{Panicked, State, form, peer};
 use crate::failpoint::failpoint;
 use crate::oauth::{ClientId, ErrorCode, OAuthError, Parameter};
-use crate::server::{ClientCredentials, Context, Endpoint, Failure, Outcome, Reach, Server, TokenError, TokenRequest};
+use crate::server::{
+    ClientCredentials, Context, Decision, Endpoint, Exchanging, Failure, Outcome, Reach, Server, TokenError,
+    TokenRequest,
+};
 
 /// A rule of the floor below: what decides a request.
-pub(super) type Rule<T> = fn(&Server, &TokenRequest, &mut Context<'_>) -> Result<T, TokenError>;
+pub(super) type Rule<T> = fn(&Server, &TokenRequest, &mut Context<'_>) -> Result<Decision<T>, TokenError>;
 
 /// Answers a form request of an authenticated client: reads it, has it decided, counts it, and writes the JSON answer.
 pub(super) async fn answer<T: Serialize + Send + 'static>(
@@ -100,8 +106,9 @@ async fn decided<T: Send + 'static>(
         .inspect_err(|refusal| refused(named.as_ref(), address, refusal))
 }
 
-/// The door chooses the thread. What memory can answer is answered here: no I/O, and one signature at the most, for which the
-/// request stands in line. Everything else hops to a thread that may wait.
+/// The door chooses the thread. What memory can decide is decided here: no I/O, and one signature at the most, for which the
+/// request stands in line. What is left to be written then is written by others, without a thread that waits for it. Everything
+/// else hops to a thread that may wait.
 async fn door<T: Send + 'static>(
     state: &web::Data<State>,
     line: Option<&Line>,
@@ -118,12 +125,40 @@ async fn door<T: Send + 'static>(
     };
     let decided = decide(state, Reach::Memory, |cx| rule(&state.server, &request, cx));
     drop(turn);
-    match decided {
-        Ok(answer) => Ok(answer),
-        Err(Decided::Refused(refusal)) => Err(refusal),
-        Err(Decided::Needs(reach)) => hop(state, Arc::new(request), rule, reach).await,
+    let reach = match decided {
+        Ok(Decision::Answer(answer)) => return Ok(answer),
+        Ok(Decision::Once(answer, exchanging)) => match exchanged(state, *exchanging).await? {
+            true => return Ok(answer),
+            false => Reach::Storage,
+        },
+        Err(Decided::Refused(refusal)) => return Err(refusal),
+        Err(Decided::Needs(reach)) => reach,
+    };
+    hop(state, Arc::new(request), rule, reach).await
+}
+
+/// Whether a refresh token was exchanged. Who hangs up, or waits too long, before it is their turn has not used it.
+async fn exchanged(state: &State, exchanging: Exchanging) -> Result<bool, Refusal> {
+    let (done, outcome) = oneshot::channel();
+    let waiting = state.server.exchange(exchanging, |outcome| drop(done.send(outcome)));
+    let mut outcome = pin!(outcome);
+    let outcome = match timeout(LONGEST_WAIT, outcome.as_mut()).await {
+        Err(_elapsed) if waiting.give_up() => return Err(Refusal::overloaded("too many wait for the database")),
+        Err(_elapsed) => outcome.await,
+        Ok(outcome) => outcome,
+    };
+    match outcome {
+        Ok(Ok(exchanged)) => Ok(exchanged),
+        Ok(Err(failure)) => {
+            log(state, &failure);
+            Err(Refusal::failed(failure.code()))
+        }
+        Err(_panicked) => Err(Refusal::failed(ErrorCode::ServerError)),
     }
 }
+
+/// Longest wait for a turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Each kind of waiting has a pool of its own, so that logins hold up nobody who only needs the database.
 async fn hop<T: Send + 'static>(
@@ -143,10 +178,12 @@ async fn hop<T: Send + 'static>(
             .run(move || decide(&state, reach, |cx| rule(&state.server, &request, cx)))
             .await
         {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(Decision::Answer(answer))) => return Ok(answer),
             Ok(Err(Decided::Refused(refusal))) => return Err(refusal),
             Ok(Err(Decided::Needs(farther))) if farther > reach => reach = farther,
-            Ok(Err(Decided::Needs(_))) | Err(NotDone::Panicked) => return Err(Refusal::failed(ErrorCode::ServerError)),
+            Ok(Ok(Decision::Once(..)) | Err(Decided::Needs(_))) | Err(NotDone::Panicked) => {
+                return Err(Refusal::failed(ErrorCode::ServerError));
+            }
             Err(NotDone::Overloaded) => return Err(Refusal::overloaded("too many wait for a thread")),
         }
     }

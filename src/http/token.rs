@@ -2,7 +2,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::{State, door};
-use crate::server::{Context, Endpoint, Server, TokenError, TokenRequest};
+use crate::server::{Context, Decision, Endpoint, Introspection, Server, TokenError, TokenRequest};
 
 /// `POST /oauth2/token` (RFC 6749 §3.2).
 pub(super) async fn token(state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -11,7 +11,7 @@ pub(super) async fn token(state: web::Data<State>, request: HttpRequest, payload
 
 /// `POST /oauth2/introspect` (RFC 7662 §2).
 pub(super) async fn introspect(state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    door::answer(state, request, payload, Endpoint::Introspection, Server::introspect).await
+    door::answer(state, request, payload, Endpoint::Introspection, introspected).await
 }
 
 /// `POST /oauth2/revoke` (RFC 7009 §2).
@@ -23,6 +23,12 @@ pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, payloa
 #[derive(Serialize)]
 struct Nothing {}
 
-fn revoked(server: &Server, request: &TokenRequest, cx: &mut Context<'_>) -> Result<Nothing, TokenError> {
-    server.revoke(request, cx).map(|()| Nothing {})
+type Decided<T> = Result<Decision<T>, TokenError>;
+
+fn introspected(server: &Server, request: &TokenRequest, cx: &mut Context<'_>) -> Decided<Introspection> {
+    server.introspect(request, cx).map(Decision::Answer)
+}
+
+fn revoked(server: &Server, request: &TokenRequest, cx: &mut Context<'_>) -> Decided<Nothing> {
+    server.revoke(request, cx).map(|()| Decision::Answer(Nothing {}))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rand::CryptoRng;
 use rand::rngs::{SysError, ThreadRng};
 
-use super::Failure;
+use super::{Exchanging, Failure};
 use crate::oauth::NumericDate;
 
 /// What one request or one tick is given: its time, its randomness, and how far it may reach.
@@ -35,6 +35,15 @@ pub enum Reach {
     Storage,
     /// The hash of a password as well: the thread may wait for as long as a hundred of the database's answers.
     Passwords,
+}
+
+/// What a rule decided.
+#[derive(Debug)]
+pub enum Decision<T> {
+    /// The answer.
+    Answer(T),
+    /// The answer as soon as a refresh token is exchanged, which goes on without the thread: [`Server::exchange`](super::Server::exchange).
+    Once(T, Box<Exchanging>),
 }
 
 /// Where time and randomness enter: the application makes it, tests make another one.

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::grants::{Beginning, Continuation, Exchange, Known};
-use super::{Context, Failure, RegisteredClient, Server, TokenError, TokenRequest, audit};
+use super::{Context, Failure, Reach, RegisteredClient, Server, TokenError, TokenRequest, audit};
 use crate::failpoint::failpoint;
 use crate::oauth::{ErrorCode, NumericDate, OAuthError, RefreshToken, Seconds, SecretHash};
-use crate::storage::{self, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome};
+use crate::storage::{
+    self, AuditEvent, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome, Waiting,
+};
 
 /// How a presented refresh token stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +36,12 @@ pub(super) fn find(
     cx: &Context<'_>,
 ) -> Result<(Arc<RefreshTokenRecord>, Standing), TokenError> {
     match server.successors.get(hash) {
-        Some(record) => judged(server, record, Known::Remembered, client, request, cx),
-        None => look_up(server, hash, client, request, cx),
+        // Whoever presents another client's token is recorded.
+        Some(record) if cx.reach >= Reach::Storage || record.family.client_row == client.client.row => {
+            judged(server, record, Known::Remembered, client, request, cx)
+        }
+        _ if cx.reach < Reach::Storage => Err(TokenError::Needs(Reach::Storage)),
+        _ => look_up(server, hash, client, request, cx),
     }
 }
 
@@ -126,19 +132,62 @@ fn refused(reason: &'static str) -> OAuthError {
     }
 }
 
-/// Writes what the signed access token makes true, and returns the refresh token to be answered.
+/// What became of the refresh tokens of a request.
+#[derive(Debug)]
+pub(super) enum Concluded {
+    /// There are none.
+    Nothing,
+    /// This one is answered: what it says is written.
+    Given(RefreshToken),
+    /// This one is answered once it is exchanged.
+    Once(RefreshToken, Box<Exchanging>),
+}
+
+/// An exchange of a refresh token that was decided from memory, and signed for, and not written.
+#[derive(Debug)]
+pub struct Exchanging {
+    record: Arc<RefreshTokenRecord>,
+    rotation: Rotation,
+    event: AuditEvent,
+}
+
+impl Server {
+    /// Has a refresh token exchanged without waiting. `done` is told, on a thread of the database's, whether it was; false says that
+    /// something has changed meanwhile, and that the request is to be decided again by who may wait. As long as its turn has not come,
+    /// the exchange can be given up, and is when nobody waits for it.
+    pub fn exchange(
+        self: &Arc<Self>,
+        exchanging: Exchanging,
+        done: impl FnOnce(Result<bool, Failure>) + Send + 'static,
+    ) -> Waiting {
+        let Exchanging {
+            record,
+            rotation,
+            event,
+        } = exchanging;
+        let (server, made) = (Arc::clone(self), rotation.clone());
+        self.store.rotate_soon(rotation, event, move |rotated| {
+            if let Ok(true) = rotated {
+                server.successors.replace(&record, &made);
+            }
+            done(rotated.map_err(Failure::from));
+        })
+    }
+}
+
+/// Writes what the signed access token makes true, or says what is to be written.
 pub(super) fn conclude(
     server: &Server,
     client: &RegisteredClient,
     continuation: Continuation,
     request: &TokenRequest,
     cx: &Context<'_>,
-) -> Result<Option<RefreshToken>, TokenError> {
+) -> Result<Concluded, TokenError> {
     match continuation {
-        Continuation::None => Ok(None),
-        Continuation::Begin(beginning) => begin(server, client, *beginning, request, cx).map(Some),
-        Continuation::Repeat(record) => Ok(Some(successor(server, &record))),
-        Continuation::Rotate(exchange) => rotate(server, client, *exchange, request, cx).map(Some),
+        Continuation::None => Ok(Concluded::Nothing),
+        Continuation::Begin(beginning) => begin(server, client, *beginning, request, cx).map(Concluded::Given),
+        Continuation::Repeat(record) => Ok(Concluded::Given(successor(server, &record))),
+        Continuation::Rotate(exchange) => rotate(server, client, *exchange, request, cx),
     }
 }
 
@@ -182,7 +231,7 @@ fn rotate(
     exchange: Exchange,
     request: &TokenRequest,
     cx: &Context<'_>,
-) -> Result<RefreshToken, TokenError> {
+) -> Result<Concluded, TokenError> {
     let Exchange { record, hash, known } = exchange;
     let token = successor(server, &record);
     let metadata = &client.client.metadata;
@@ -194,19 +243,29 @@ fn rotate(
         successor_expires_at: idle,
     };
     let event = audit::refreshed(&client.client, &record, request, cx.now);
-    match (server.store.rotate(&rotation, &event)?, known) {
-        (RotationOutcome::Rotated, _) => {
+    if cx.reach < Reach::Storage {
+        return Ok(Concluded::Once(
+            token,
+            Box::new(Exchanging {
+                record,
+                rotation,
+                event,
+            }),
+        ));
+    }
+    match server.store.rotate(&rotation, &event)? {
+        RotationOutcome::Rotated => {
             server.successors.replace(&record, &rotation);
-            Ok(token)
+            Ok(Concluded::Given(token))
         }
-        (RotationOutcome::Replayed, _) => {
+        RotationOutcome::Replayed => {
             server.successors.forget(&rotation.hash);
             let again = server.store.refresh_token(&rotation.hash)?;
             let again = Arc::new(again.ok_or(refused("the family ended meanwhile"))?);
             if known == Known::Remembered && again.rotated_at.is_some_and(|rotated_at| rotated_at < cx.now) {
                 // Before this request: what was remembered was out of date. It is judged as if it had just come.
                 return match judged(server, again, Known::LookedUp, client, request, cx)?.1 {
-                    Standing::AnswerLost => Ok(token),
+                    Standing::AnswerLost => Ok(Concluded::Given(token)),
                     Standing::Newest(_) => Err(Failure::Unavailable("the family changed meanwhile", None).into()),
                 };
             }
@@ -214,12 +273,12 @@ fn rotate(
             let judged_at = server.latest.at(cx.now);
             let judgement = judge(&again, retry_window(client), judged_at);
             if again.family.end(judged_at).is_none() && judgement == Judgement::AnswerLost {
-                Ok(token)
+                Ok(Concluded::Given(token))
             } else {
                 Err(refused("the refresh token was exchanged a moment ago").into())
             }
         }
-        (RotationOutcome::Ended, _) => {
+        RotationOutcome::Ended => {
             server.successors.forget(&rotation.hash);
             Err(refused("the family ended meanwhile").into())
         }

@@ -14,7 +14,17 @@ pub struct TokenResponse {
     #[serde(skip_serializing_if = "Scope::is_empty")]
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
-    pub(super) refresh_token: Option<RefreshToken>,
+    refresh_token: Option<RefreshToken>,
+}
+
+impl TokenResponse {
+    /// The same with a refresh token.
+    pub(super) fn with(self, refresh_token: RefreshToken) -> Self {
+        TokenResponse {
+            refresh_token: Some(refresh_token),
+            ..self
+        }
+    }
 }
 
 /// The one place where a refresh token is written out: the answer to who may have it.

@@ -43,8 +43,9 @@ use std::sync::Arc;
 pub use audit_verify::{BrokenTrail, SealName, VerifiedTrail, verify_trail};
 pub use client_auth::{CLIENT_AUTH_METHODS, ClientCredentials};
 pub use directory::{Directory, RegisteredClient};
-pub use edge::{Context, Edge, Reach};
+pub use edge::{Context, Decision, Edge, Reach};
 pub use error::{Failure, TokenError};
+pub use families::Exchanging;
 pub use grants::{Authorization, Beginning, Continuation, Exchange, GRANTS, Grant, Known, Limits};
 pub use introspection::{ActiveToken, Introspection};
 pub use issuer::TokenResponse;
@@ -74,6 +75,7 @@ use self::usage::Usage;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
 use crate::storage::Store;
+pub use crate::storage::Waiting;
 
 /// What the rules need to know of the configuration.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use super::client_auth::{self, Authenticated, ClientCredentials};
-use super::families;
+use super::families::{self, Concluded};
 use super::grants::{GRANTS, Grant, Limits};
 use super::issuer::{self, TokenResponse};
-use super::{Context, Failure, Reach, RegisteredClient, Server, TokenError};
+use super::{Context, Decision, Failure, RegisteredClient, Server, TokenError};
 use crate::failpoint::failpoint;
 use crate::oauth::{Audience, Audiences, Client, ErrorCode, GrantType, OAuthError, Parameter, Parameters, Scope};
 
@@ -52,7 +52,7 @@ impl Server {
     ///
     /// With [`Reach::Memory`] it never waits. What is out of reach is [`TokenError::Needs`], and nothing has
     /// happened yet.
-    pub fn token(&self, request: &TokenRequest, cx: &mut Context<'_>) -> Result<TokenResponse, TokenError> {
+    pub fn token(&self, request: &TokenRequest, cx: &mut Context<'_>) -> Result<Decision<TokenResponse>, TokenError> {
         let parameters = &request.parameters;
         let registered = self.authenticate(request, cx)?;
         let grant = self.find_grant(parameters)?;
@@ -60,7 +60,7 @@ impl Server {
         if grant.reach() > cx.reach {
             return Err(TokenError::Needs(grant.reach()));
         }
-        if grant.reach() > Reach::Memory && self.watch.is_restored() {
+        if grant.is_by_login() && self.watch.is_restored() {
             return Err(Failure::Unavailable("the database was restored and not finalized", None).into());
         }
         let mut authorization = grant.authorize(self, &registered, request, cx)?;
@@ -70,15 +70,19 @@ impl Server {
         let key = self.wheel.active(cx.now)?;
         // Signed before anything is written: a signature that fails must not cost a refresh token.
         let client = &registered.client;
-        let mut response = issuer::issue(&self.settings, client, &authorization, scope, &audiences, &key, cx)?;
+        let response = issuer::issue(&self.settings, client, &authorization, scope, &audiences, &key, cx)?;
         failpoint!("token.signed");
-        response.refresh_token = families::conclude(self, &registered, authorization.continuation, request, cx)?;
+        let concluded = families::conclude(self, &registered, authorization.continuation, request, cx)?;
         self.metrics.signed();
         // A user's token says nothing about how the client keeps its own.
         if grant.grant_type() == GrantType::ClientCredentials {
             self.usage.count(client, cx.now);
         }
-        Ok(response)
+        Ok(match concluded {
+            Concluded::Nothing => Decision::Answer(response),
+            Concluded::Given(refresh_token) => Decision::Answer(response.with(refresh_token)),
+            Concluded::Once(refresh_token, exchanging) => Decision::Once(response.with(refresh_token), exchanging),
+        })
     }
 
     /// The client of a request, whatever the endpoint.

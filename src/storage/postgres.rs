@@ -135,7 +135,9 @@ impl Connector {
         let statement = self.statement_timeout.as_millis();
         let lock = statement.div_ceil(2);
         let set = |scope| format!("SET {scope}statement_timeout = {statement}; SET {scope}lock_timeout = {lock}");
-        connection.batch_execute(&set("")).map_err(|error| in_words(&error))?;
+        connection
+            .batch_execute(&format!("{}; {PLANS}", set("")))
+            .map_err(|error| in_words(&error))?;
         let statements = Arc::clone(&self.statements);
         connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
             if matches!(event, InstrumentationEvent::StartQuery { .. }) {
@@ -197,6 +199,10 @@ impl Link {
     }
 }
 
+/// A statement is planned once for a connection, often when the tables are empty, and its plan is kept while they grow a millionfold,
+/// until PostgreSQL analyzes them. All of keywheel's statements find their rows by an index, so no plan is made that is good for
+/// small tables alone. The cost that stands for "not so" must not pass for that of a long query, which is worth compiling.
+const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 /// Between two looks whether a connection in use lives.
 const A_MOMENT: Duration = Duration::from_millis(100);
 /// How much longer than the server a statement's caller waits.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -7,10 +9,12 @@ use diesel::sqlite::Sqlite;
 
 use super::audit::{self, AuditEvent};
 use super::connection::{Conn, on};
+use super::couriers::Parcel;
 use super::error::{Error, Fault};
 use super::families::{ClientColumns, FamilyRow, TokenFamily, UserColumns, stands};
 use super::schema::{clients, refresh_tokens, token_families, users};
-use super::store::{OPEN_GATE, Store};
+use super::store::{Company, OPEN_GATE, Store};
+use super::turn::{Turn, Waiting};
 use crate::failpoint::failpoint;
 use crate::oauth::{NumericDate, SecretHash};
 
@@ -55,15 +59,17 @@ pub enum RotationOutcome {
     Ended,
 }
 
-/// A token that may be used at `$at`, or was used, of a family that lives then: the rule of [`Store::rotate`] on both backends.
+/// Tokens, chosen by their hash, that may be used at `$at`, or were used, of families that live then: the rule of
+/// [`Store::rotate`] on both backends.
 macro_rules! usable {
-    ($hash:expr, $at:expr) => {
+    ($chosen:expr, $at:expr) => {
         refresh_tokens::table
             .inner_join(token_families::table.inner_join(clients::table).left_join(users::table))
-            .filter(refresh_tokens::hash.eq($hash).and(refresh_tokens::expires_at.gt($at)))
+            .filter($chosen.and(refresh_tokens::expires_at.gt($at)))
             .filter(token_families::expires_at.gt($at).and(stands!()))
     };
 }
+pub(super) use usable;
 
 /// A token by its hash, with all that a decision about it needs.
 macro_rules! by_hash {
@@ -119,7 +125,7 @@ impl Store {
                 failpoint!("rotation.sending");
                 let (hash, at) = (rotation.hash.as_bytes(), rotation.at.epoch());
                 let statement = RotateStatement {
-                    usable: usable!(hash, at).select((
+                    usable: usable!(refresh_tokens::hash.eq(hash), at).select((
                         token_families::id,
                         token_families::expires_at,
                         refresh_tokens::generation,
@@ -145,13 +151,48 @@ impl Store {
         failpoint!("rotation.answered");
         outcome
     }
+
+    /// The same for somebody who does not wait on this thread, in company of all who ask at the same time: one transaction, and one
+    /// round trip on PostgreSQL. `done` is told whether the rotation happened, on another thread, or on this one when it cannot even
+    /// be queued; false says that [`rotate`](Self::rotate) is to be asked, which knows why not.
+    ///
+    /// As long as its turn has not come, it can be given up, and is when nobody waits for it.
+    pub fn rotate_soon(
+        &self,
+        rotation: Rotation,
+        event: AuditEvent,
+        done: impl FnOnce(Result<bool, Error>) + Send + 'static,
+    ) -> Waiting {
+        let done = |outcome| {
+            failpoint!("rotation.answered");
+            done(outcome);
+        };
+        match self.company() {
+            Company::Writer(writer) => {
+                let intention = move |conn: &mut Conn| rotate_in_steps(conn, &rotation, &event);
+                Waiting(writer.submit_soon(intention, |outcome| {
+                    done(outcome.map(|outcome| outcome == RotationOutcome::Rotated));
+                }))
+            }
+            Company::Couriers(couriers) => {
+                let turn = Arc::new(Turn::default());
+                couriers.take(Parcel {
+                    rotation,
+                    event,
+                    turn: Arc::clone(&turn),
+                    done: Box::new(done),
+                });
+                Waiting(turn)
+            }
+        }
+    }
 }
 
 /// On SQLite, where the writer lets nothing come in between.
 fn rotate_in_steps(conn: &mut Conn, rotation: &Rotation, event: &AuditEvent) -> Result<RotationOutcome, Fault> {
     failpoint!("rotation.begun");
     let (hash, at) = (rotation.hash.as_bytes(), rotation.at.epoch());
-    let usable: Option<(String, i64, i64, Option<i64>)> = on!(conn, c => usable!(hash, at)
+    let usable: Option<(String, i64, i64, Option<i64>)> = on!(conn, c => usable!(refresh_tokens::hash.eq(hash), at)
         .select((
             token_families::id,
             token_families::expires_at,
@@ -339,7 +380,8 @@ mod tests {
         store.migrate().unwrap();
         let hash: &[u8] = &[0; 32];
         let lookup = debug_query::<Sqlite, _>(&by_hash!(hash)).to_string();
-        let rotation = debug_query::<Sqlite, _>(&usable!(hash, 1).select(token_families::id)).to_string();
+        let rotation =
+            debug_query::<Sqlite, _>(&usable!(refresh_tokens::hash.eq(hash), 1).select(token_families::id)).to_string();
         for sql in [lookup, rotation] {
             let (sql, _) = sql.split_once(" -- binds").unwrap();
             let explain = format!("EXPLAIN QUERY PLAN {sql}");
@@ -362,7 +404,7 @@ mod tests {
         let hash: &[u8] = &[0; 32];
         assert!(is_cached(&by_hash!(hash)));
         let rotation = RotateStatement {
-            usable: usable!(hash, 1).select((
+            usable: usable!(refresh_tokens::hash.eq(hash), 1).select((
                 token_families::id,
                 token_families::expires_at,
                 refresh_tokens::generation,

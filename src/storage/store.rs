@@ -11,6 +11,7 @@ use super::audit::{self, AuditEvent};
 use super::changes::{self, ChangeKind};
 use super::client_rows::{self, Kept};
 use super::connection::{Conn, Connections, LogFailures};
+use super::couriers::Couriers;
 use super::creations::{self, Creation};
 use super::error::{Error, Fault};
 use super::postgres::Connector;
@@ -74,9 +75,16 @@ struct Inner {
     url: DatabaseUrl,
     connections: Connections,
     pool: r2d2::Pool<Connections>,
-    /// On SQLite alone.
-    writer: Option<Writer>,
+    company: Company,
     statements: Arc<AtomicU64>,
+}
+
+/// Where those who write at the same time meet.
+pub(super) enum Company {
+    /// All of them, on SQLite.
+    Writer(Writer),
+    /// Those who rotate refresh tokens, on PostgreSQL.
+    Couriers(Couriers),
 }
 
 impl Store {
@@ -96,10 +104,21 @@ impl Store {
             connect_timeout,
             statement_timeout: patience,
         } = settings;
-        let (connections, writer, size) = match &url.0 {
+        let pool = |connections: &Connections, size: u32| {
+            r2d2::Pool::builder()
+                .max_size(size.max(1))
+                .min_idle(Some(1))
+                .connection_timeout(CHECKOUT)
+                .error_handler(Box::new(LogFailures))
+                .build_unchecked(connections.clone())
+        };
+        let (connections, pool, company) = match &url.0 {
             Target::Postgres(target) => {
                 let connector = Connector::new(target, *connect_timeout, *patience, Arc::clone(&statements))?;
-                (Connections::Postgres(Box::new(connector)), None, *pool_size)
+                let connections = Connections::Postgres(Box::new(connector));
+                let pool = pool(&connections, *pool_size);
+                let couriers = Couriers::start(&pool)?;
+                (connections, pool, Company::Couriers(couriers))
             }
             Target::Sqlite(path) => {
                 sqlite::create_file(path).map_err(Error::unavailable)?;
@@ -109,20 +128,15 @@ impl Store {
                     busy: *patience,
                     statements: Arc::clone(&statements),
                 };
-                (connections, Some(writer), (*pool_size).min(4))
+                let pool = pool(&connections, (*pool_size).min(4));
+                (connections, pool, Company::Writer(writer))
             }
         };
-        let pool = r2d2::Pool::builder()
-            .max_size(size.max(1))
-            .min_idle(Some(1))
-            .connection_timeout(CHECKOUT)
-            .error_handler(Box::new(LogFailures))
-            .build_unchecked(connections.clone());
         let inner = Arc::new(Inner {
             url: url.clone(),
             connections,
             pool,
-            writer,
+            company,
             statements,
         });
         Ok(Store {
@@ -184,6 +198,10 @@ impl Store {
         }
     }
 
+    pub(super) fn company(&self) -> &Company {
+        &self.inner.company
+    }
+
     pub(super) fn connections(&self) -> &Connections {
         &self.inner.connections
     }
@@ -200,9 +218,9 @@ impl Store {
         &self,
         statement: impl FnOnce(&mut Conn) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        match &self.inner.writer {
-            Some(writer) => writer.submit(statement),
-            None => self.read(statement),
+        match &self.inner.company {
+            Company::Writer(writer) => writer.submit(statement),
+            Company::Couriers(_) => self.read(statement),
         }
     }
 
@@ -211,9 +229,9 @@ impl Store {
         &self,
         statement: impl Fn(&mut Conn) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        match &self.inner.writer {
-            Some(writer) => writer.submit_repeatable(statement),
-            None => self.read(statement),
+        match &self.inner.company {
+            Company::Writer(writer) => writer.submit_repeatable(statement),
+            Company::Couriers(_) => self.read(statement),
         }
     }
 
@@ -279,9 +297,9 @@ impl Store {
             audit::insert(conn, &effect.events)?;
             Ok(effect.outcome)
         };
-        match &self.inner.writer {
-            Some(writer) => writer.submit(transaction),
-            None => self.read(|conn| conn.transaction(first, transaction)),
+        match &self.inner.company {
+            Company::Writer(writer) => writer.submit(transaction),
+            Company::Couriers(_) => self.read(|conn| conn.transaction(first, transaction)),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::connection::Conn;
 use super::error::{Cause, Error, Fault};
 use super::sqlite::{self, Purpose};
+use super::turn::Turn;
 
 /// Most intentions in one commit.
 const BATCH: usize = 128;
@@ -76,25 +77,23 @@ impl Writer {
         self.wait_for(intention, Repeatable::Yes)
     }
 
+    /// The same without waiting: `done` is told the outcome, on the thread.
+    pub(super) fn submit_soon<T: Send + 'static>(
+        &self,
+        intention: impl Fn(&mut Conn) -> Result<T, Fault> + Send + 'static,
+        done: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) -> Arc<Turn> {
+        self.queue(intention, Repeatable::Yes, done)
+    }
+
     fn wait_for<T: Send + 'static>(
         &self,
         intention: impl FnMut(&mut Conn) -> Result<T, Fault> + Send + 'static,
         repeatable: Repeatable,
     ) -> Result<T, Error> {
         let (reply, answer) = sync_channel(1);
-        let turn = Arc::new(Turn::default());
-        let job = Box::new(Intention {
-            intention,
-            repeatable,
-            outcome: None,
-            turn: Arc::clone(&turn),
-            reply,
-        });
-        match self.queue.as_ref().map(|queue| queue.try_send(job)) {
-            Some(Ok(())) => {}
-            Some(Err(TrySendError::Full(_))) => return Err(Error::unavailable("too many writes are waiting")),
-            Some(Err(TrySendError::Disconnected(_))) | None => return Err(gone()),
-        }
+        // A caller that no longer listens needs no answer.
+        let turn = self.queue(intention, repeatable, move |outcome| drop(reply.send(outcome)));
         match answer.recv_timeout(self.deadline) {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout) if turn.give_up() => {
@@ -104,6 +103,29 @@ impl Writer {
             Err(RecvTimeoutError::Timeout) => answer.recv().unwrap_or_else(|_ended| Err(gone())),
             Err(RecvTimeoutError::Disconnected) => Err(gone()),
         }
+    }
+
+    fn queue<T: Send + 'static>(
+        &self,
+        intention: impl FnMut(&mut Conn) -> Result<T, Fault> + Send + 'static,
+        repeatable: Repeatable,
+        done: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) -> Arc<Turn> {
+        let turn = Arc::new(Turn::default());
+        let job = Box::new(Intention {
+            intention,
+            repeatable,
+            outcome: None,
+            turn: Arc::clone(&turn),
+            done,
+        });
+        let (job, why): (Box<dyn Job>, _) = match self.queue.as_ref().map(|queue| queue.try_send(job)) {
+            Some(Err(TrySendError::Full(job))) => (job, Error::unavailable("too many writes are waiting")),
+            Some(Err(TrySendError::Disconnected(job))) => (job, gone()),
+            Some(Ok(())) | None => return turn,
+        };
+        job.answer(&Err(why));
+        turn
     }
 }
 
@@ -120,26 +142,6 @@ impl Drop for Writer {
 
 fn gone() -> Error {
     Error::unavailable("the SQLite writer thread has ended")
-}
-
-/// Either the caller gives up or the writer begins, never both.
-#[derive(Default)]
-struct Turn(AtomicU8);
-
-impl Turn {
-    fn decide(&self, how: u8) -> bool {
-        self.0
-            .compare_exchange(0, how, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-
-    fn give_up(&self) -> bool {
-        self.decide(1)
-    }
-
-    fn begin(&self) -> bool {
-        self.decide(2)
-    }
 }
 
 /// What the thread sees of an intention, whatever its type.
@@ -161,15 +163,19 @@ enum Repeatable {
     No,
 }
 
-struct Intention<T, F> {
+struct Intention<T, F, D> {
     intention: F,
     repeatable: Repeatable,
     outcome: Option<Result<T, Error>>,
     turn: Arc<Turn>,
-    reply: SyncSender<Result<T, Error>>,
+    done: D,
 }
 
-impl<T: Send, F: FnMut(&mut Conn) -> Result<T, Fault> + Send> Job for Intention<T, F> {
+impl<T: Send, F, D> Job for Intention<T, F, D>
+where
+    F: FnMut(&mut Conn) -> Result<T, Fault> + Send,
+    D: FnOnce(Result<T, Error>) + Send,
+{
     fn begin(&self) -> bool {
         self.turn.begin()
     }
@@ -193,8 +199,7 @@ impl<T: Send, F: FnMut(&mut Conn) -> Result<T, Fault> + Send> Job for Intention<
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(gone()),
         };
-        // A caller that no longer listens needs no answer.
-        drop(self.reply.send(outcome));
+        (self.done)(outcome);
     }
 }
 
@@ -264,6 +269,8 @@ fn one_by_one(conn: &mut Conn, jobs: &mut [Box<dyn Job>]) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use diesel::prelude::*;
 
     use super::*;

@@ -17,12 +17,12 @@ use crate::support::{Database, count, naming};
 use crate::token::assert_refused;
 
 use After::{Done, Either, Undone};
-use Ask::{Refresh, Replay, Revoke, SignIn};
+use Ask::{Refresh, RefreshAgain, Replay, Revoke, SignIn};
 use On::{Both, Postgres, Sqlite};
 use Step::{At, Waiting};
 
 /// What is under way when it crashes; where it is then; on which database; and what a crash there leaves behind.
-const STEPS: [(Ask, Step, On, After); 29] = [
+const STEPS: [(Ask, Step, On, After); 39] = [
     (Refresh, At("refresh.looked_up"), Both, Undone),
     (Refresh, At("token.signed"), Both, Undone),
     (Refresh, At("rotation.sending"), Postgres, Undone),
@@ -35,6 +35,16 @@ const STEPS: [(Ask, Step, On, After); 29] = [
     (Refresh, At("rotation.complete"), Sqlite, Undone),
     (Refresh, At("rotation.answered"), Both, Done),
     (Refresh, At("answer.ready"), Both, Done),
+    (RefreshAgain, At("token.signed"), Both, Undone),
+    (RefreshAgain, At("rotation.sending"), Postgres, Undone),
+    (RefreshAgain, Waiting(FAMILIES), Postgres, Either),
+    (RefreshAgain, Waiting(GATE), Postgres, Either),
+    (RefreshAgain, At("rotation.begun"), Sqlite, Undone),
+    (RefreshAgain, At("rotation.marked"), Sqlite, Undone),
+    (RefreshAgain, At("rotation.inserted"), Sqlite, Undone),
+    (RefreshAgain, At("rotation.complete"), Sqlite, Undone),
+    (RefreshAgain, At("rotation.answered"), Both, Done),
+    (RefreshAgain, At("answer.ready"), Both, Done),
     (SignIn, At("token.signed"), Both, Undone),
     (SignIn, Waiting(GATE), Postgres, Undone),
     (SignIn, At("family.begun"), Both, Undone),
@@ -65,6 +75,8 @@ const GATE: &str = "LOCK TABLE family_gate IN EXCLUSIVE MODE";
 enum Ask {
     /// The newest token of a family is presented.
     Refresh,
+    /// The same, of a token that the server gave out since it started: it exchanges it together with others.
+    RefreshAgain,
     /// A user signs in.
     SignIn,
     /// The newest token of a family is revoked.
@@ -228,8 +240,13 @@ impl Stage {
         assert_eq!(self.send(&self.revoke(&revoked.refresh)).status, 200);
         let bystander = session(&self.send(&self.refresh(&bystander.refresh)));
 
+        self.restart(ask, step);
+        let mine = match ask {
+            RefreshAgain => session(&self.send(&self.refresh(&mine.refresh))),
+            _ => mine,
+        };
         let request = match ask {
-            Refresh => self.refresh(&mine.refresh),
+            Refresh | RefreshAgain => self.refresh(&mine.refresh),
             SignIn => self.sign_in(),
             Revoke => self.revoke(&mine.refresh),
             Replay => self.refresh(&first.refresh),
@@ -253,7 +270,7 @@ impl Stage {
             assert!(!self.is_active(&dead.access));
         }
         match ask {
-            Refresh => {
+            Refresh | RefreshAgain => {
                 let again = session(&self.send(&self.refresh(&mine.refresh)));
                 assert!(
                     told.is_none_or(|told| told == again.refresh),
@@ -294,15 +311,20 @@ impl Stage {
         assert!(!self.is_active(&next.access));
     }
 
+    /// A new server, which comes to the step for the first time, or, where it was asked the same before, for the second.
+    fn restart(&mut self, ask: Ask, step: Step) {
+        drop(self.served.take());
+        let point = match (step, ask) {
+            (At(name), RefreshAgain) => format!("{name} 2"),
+            (At(name), _) => name.to_owned(),
+            (Waiting(_), _) => "none".to_owned(),
+        };
+        self.served = Some(self.folder.serve_with(SERVE, &[("KEYWHEEL_FAILPOINT", &point)]));
+    }
+
     /// Has the request come to the step and crashes there. Afterwards everything runs again.
     fn crash(&mut self, request: &Request, step: Step, crash: Crash) -> Option<Response> {
-        // Ends the one that was there: a new one passes the point for the first time.
-        drop(self.served.take());
-        let point = match step {
-            At(name) => name,
-            Waiting(_) => "none",
-        };
-        let served = self.folder.serve_with(SERVE, &[("KEYWHEEL_FAILPOINT", point)]);
+        let served = self.served.take().unwrap();
         let holder = match step {
             At(_) => None,
             Waiting(how) => {
@@ -358,7 +380,7 @@ impl Stage {
         const USED: &str = "refresh_tokens WHERE rotated_at IS NOT NULL";
         const ENDED: &str = "token_families WHERE revoked_at IS NOT NULL";
         let rows: &[&str] = match ask {
-            Refresh => &[USED, "refresh_tokens", "audit_events WHERE event = 'refresh'"],
+            Refresh | RefreshAgain => &[USED, "refresh_tokens", "audit_events WHERE event = 'refresh'"],
             SignIn => &["token_families", "refresh_tokens", "audit_events WHERE event = 'login'"],
             Revoke => &[ENDED, "audit_events WHERE event = 'family.revoked'"],
             Replay => &[ENDED, "audit_events WHERE event = 'refresh.reuse'"],
@@ -436,7 +458,7 @@ fn check_answer(answer: Option<&Response>, ask: Ask, after: After, crash: Crash)
             assert_eq!((answer.status, answer.text()), (200, "{}"));
             None
         }
-        (Refresh | SignIn, Done) => Some(session(answer).refresh),
+        (Refresh | RefreshAgain | SignIn, Done) => Some(session(answer).refresh),
     }
 }
 

@@ -18,6 +18,7 @@ mod keys;
 mod outages;
 mod races;
 mod rotations;
+mod shared_rotations;
 mod sweep;
 mod tls;
 mod users;

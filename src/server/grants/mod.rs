@@ -22,8 +22,11 @@ pub trait Grant: Sync {
     /// Its registered name.
     fn grant_type(&self) -> GrantType;
 
-    /// What it needs to decide. A grant that decides from memory is answered on the connection's own thread.
+    /// What it needs at the least to decide. A grant that decides from memory is answered on the connection's own thread.
     fn reach(&self) -> Reach;
+
+    /// Whether it decides by what is stored of somebody's login.
+    fn is_by_login(&self) -> bool;
 
     /// Decides, for a client that is authenticated and registered for this grant.
     fn authorize(

@@ -19,6 +19,10 @@ impl Grant for PasswordGrant {
     }
 
     /// Unknown, disabled, wrong and empty are one answer, after the same work.
+    fn is_by_login(&self) -> bool {
+        true
+    }
+
     fn authorize(
         &self,
         server: &Server,

@@ -12,7 +12,12 @@ impl Grant for RefreshTokenGrant {
     }
 
     fn reach(&self) -> Reach {
-        Reach::Storage
+        // One that this node gave out. Others are looked up.
+        Reach::Memory
+    }
+
+    fn is_by_login(&self) -> bool {
+        true
     }
 
     fn authorize(

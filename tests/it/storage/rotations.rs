@@ -2,9 +2,10 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 
 use keywheel::oauth::{Client, User};
-use keywheel::storage::{DatabaseUrl, FamilyCreation, RotationOutcome, Settings, Store};
+use keywheel::storage::{DatabaseUrl, Error, FamilyCreation, RotationOutcome, Settings, Store, Waiting};
 
 use super::families::{family_id, hash, open, rotation};
 use super::races::at_once;
@@ -14,14 +15,44 @@ use crate::support::postgres::{Session, TestPostgres, await_waiting};
 use crate::support::{Database, on_both};
 
 fn rotate(store: &Store, from: &str, to: &str) -> RotationOutcome {
-    store
-        .rotate(&rotation(from, to, at(2_000)), &event("token.refreshed"))
-        .unwrap()
+    try_alone(store, from, to).unwrap()
+}
+
+/// A way to rotate a token.
+type Way = fn(&Store, from: &str, to: &str) -> Result<RotationOutcome, Error>;
+
+/// By itself, and in company of all who ask at the same time.
+const WAYS: [Way; 2] = [try_alone, try_in_company];
+
+fn try_alone(store: &Store, from: &str, to: &str) -> Result<RotationOutcome, Error> {
+    store.rotate(&rotation(from, to, at(2_000)), &event("token.refreshed"))
+}
+
+/// As a server does it: whoever is not told that it happened asks alone.
+fn try_in_company(store: &Store, from: &str, to: &str) -> Result<RotationOutcome, Error> {
+    let (_waiting, told) = rotate_soon(store, from, to);
+    if told.recv().unwrap()? {
+        Ok(RotationOutcome::Rotated)
+    } else {
+        try_alone(store, from, to)
+    }
+}
+
+/// What is told later.
+pub(super) fn rotate_soon(store: &Store, from: &str, to: &str) -> (Waiting, Receiver<Result<bool, Error>>) {
+    let (tell, told) = channel();
+    let done = move |outcome| drop(tell.send(outcome));
+    let waiting = store.rotate_soon(rotation(from, to, at(2_000)), event("token.refreshed"), done);
+    (waiting, told)
 }
 
 //
 #[test]
 fn of_64_that_use_one_token_on_two_nodes_one_rotates_it_and_one_successor_is_stored() {
+    WAYS.into_iter().for_each(of_64_that_use_one_token_one_rotates_it);
+}
+
+fn of_64_that_use_one_token_one_rotates_it(way: Way) {
     on_both(|database| {
         let store = database.store();
         let client = create(&store, "billing");
@@ -32,7 +63,7 @@ fn of_64_that_use_one_token_on_two_nodes_one_rotates_it_and_one_successor_is_sto
             let outcomes = at_once(64, |n| {
                 let node = &nodes[usize::try_from(n).unwrap() % 2];
                 // Each with a successor of its own, so that none can hide behind another's.
-                (rotate(node, &format!("{name}-0"), &format!("{name}-by-{n}")), n)
+                (way(node, &format!("{name}-0"), &format!("{name}-by-{n}")).unwrap(), n)
             });
             let rotated: Vec<i64> = outcomes
                 .iter()
@@ -89,6 +120,10 @@ const THREADS: usize = 8;
 //
 #[test]
 fn after_an_acknowledged_end_no_token_is_rotated() {
+    WAYS.into_iter().for_each(after_an_acknowledged_end);
+}
+
+fn after_an_acknowledged_end(way: Way) {
     on_both(|database| {
         let store = database.store();
         let nodes = [database.open(), database.open()];
@@ -112,7 +147,7 @@ fn after_an_acknowledged_end_no_token_is_rotated() {
                                     format!("f{thread}-{}", generation + 1),
                                 );
                                 let started = clock.fetch_add(1, Ordering::SeqCst);
-                                match rotate(&nodes[(thread + generation) % 2], &from, &to) {
+                                match way(&nodes[(thread + generation) % 2], &from, &to).unwrap() {
                                     RotationOutcome::Rotated => last_started = started,
                                     RotationOutcome::Ended => break,
                                     RotationOutcome::Replayed => panic!("nobody else has {from}"),
@@ -147,6 +182,10 @@ fn after_an_acknowledged_end_no_token_is_rotated() {
 // what a rotation read of client and user before an end must not count after it.
 #[test]
 fn an_end_is_not_acknowledged_while_a_rotation_that_did_not_see_it_is_under_way() {
+    WAYS.into_iter().for_each(an_end_waits_for_a_rotation_under_way);
+}
+
+fn an_end_waits_for_a_rotation_under_way(way: Way) {
     for (name, end) in ENDS.into_iter().filter(|(name, _)| *name != "revoke") {
         let database = Database::postgres();
         let store = database.store();
@@ -162,12 +201,12 @@ fn an_end_is_not_acknowledged_while_a_rotation_that_did_not_see_it_is_under_way(
         ));
         std::thread::scope(|scope| {
             // Has read that client and user are enabled, and waits for the family.
-            let early = scope.spawn(|| rotate(&store, "f-0", "f-1"));
+            let early = scope.spawn(|| way(&store, "f-0", "f-1").unwrap());
             await_waiting(database.url(), 1);
             let ending = scope.spawn(|| end(&database.open(), &client, &user));
             await_waiting(database.url(), 2);
             // Begins before the end is acknowledged, and sees it nevertheless.
-            let late = scope.spawn(|| rotate(&store, "g-0", "g-1"));
+            let late = scope.spawn(|| way(&store, "g-0", "g-1").unwrap());
             await_waiting(database.url(), 3);
             assert!(
                 !ending.is_finished() && !early.is_finished() && !late.is_finished(),
@@ -207,6 +246,10 @@ fn a_backup_under_way_holds_up_nobody() {
 //
 #[test]
 fn a_rotation_that_waits_for_a_revocation_sees_it() {
+    WAYS.into_iter().for_each(who_waits_for_a_revocation_sees_it);
+}
+
+fn who_waits_for_a_revocation_sees_it(way: Way) {
     let database = Database::postgres();
     let store = database.store();
     let client = create(&store, "billing");
@@ -214,7 +257,7 @@ fn a_rotation_that_waits_for_a_revocation_sees_it() {
     let holder = Session::open(database.url());
     holder.execute("BEGIN; UPDATE token_families SET revoked_at = 1, revoked_reason = 'logout'");
     std::thread::scope(|scope| {
-        let rotation = scope.spawn(|| rotate(&store, "f-0", "f-1"));
+        let rotation = scope.spawn(|| way(&store, "f-0", "f-1").unwrap());
         await_waiting(database.url(), 1);
         holder.execute("COMMIT");
         assert_eq!(rotation.join().unwrap(), RotationOutcome::Ended);
@@ -225,6 +268,10 @@ fn a_rotation_that_waits_for_a_revocation_sees_it() {
 //
 #[test]
 fn what_was_answered_as_rotated_stays_rotated_when_postgresql_crashes() {
+    WAYS.into_iter().for_each(what_was_answered_stays);
+}
+
+fn what_was_answered_stays(way: Way) {
     let mut server = TestPostgres::start_durable();
     let settings = Settings::new(DatabaseUrl::parse(&server.url("postgres")).unwrap());
     let store = Store::open(&settings).unwrap();
@@ -243,7 +290,7 @@ fn what_was_answered_as_rotated_stays_rotated_when_postgresql_crashes() {
                         format!("f{thread}-{generation}"),
                         format!("f{thread}-{}", generation + 1),
                     );
-                    match store.rotate(&rotation(&from, &to, at(2_000)), &event("token.refreshed")) {
+                    match way(store, &from, &to) {
                         Ok(RotationOutcome::Rotated) => acknowledged.lock().unwrap().push((from, to)),
                         Ok(other) => panic!("{other:?}"),
                         Err(_crashed) => break,
