@@ -59,10 +59,11 @@ impl Couriers {
 
     /// Takes a parcel on, or says at once why not.
     pub(super) fn take(&self, parcel: Parcel) {
-        let (parcel, reason) = match self.queue.as_ref().map(|queue| queue.try_send(parcel)) {
-            Some(Err(TrySendError::Full(parcel))) => (parcel, "too many rotations are waiting"),
-            Some(Err(TrySendError::Disconnected(parcel))) => (parcel, "the couriers have ended"),
-            Some(Ok(())) | None => return,
+        let Some(queue) = &self.queue else { return };
+        let (parcel, reason) = match queue.try_send(parcel) {
+            Err(TrySendError::Full(parcel)) => (parcel, "too many rotations are waiting"),
+            Err(TrySendError::Disconnected(parcel)) => (parcel, "the couriers have ended"),
+            Ok(()) => return,
         };
         (parcel.done)(Err(Error::unavailable(reason)));
     }

@@ -14,9 +14,12 @@ fn successor_is_stored(store: &Store, token: &str) -> bool {
     store.refresh_token(&hash(token)).unwrap().is_some()
 }
 
+/// A rotation under way, and what is told of it.
+type Soon = (Waiting, Receiver<Result<bool, Error>>);
+
 /// Keeps everybody who gives out refresh tokens from going on, and with one rotation for each of those that carry them, everybody
 /// else waits in the queue.
-fn hold_up(database: &Database, store: &Store) -> (Session, [(Waiting, Receiver<Result<bool, Error>>); 2]) {
+fn hold_up(database: &Database, store: &Store) -> (Session, [Soon; 2]) {
     let holder = Session::open(database.url());
     holder.execute("BEGIN; LOCK TABLE family_gate IN EXCLUSIVE MODE");
     let carried = [1, 2].map(|couriers| {
