@@ -50,7 +50,7 @@ impl TokenRequest {
 impl Server {
     /// Answers a token request, step by step in the order that RFC 6749 §5.2 implies and that tells an attacker least.
     ///
-    /// With [`Reach::Memory`] it never waits. What is out of reach is [`TokenError::Needs`], and nothing has
+    /// With [`Reach::Memory`](super::Reach::Memory) it never waits. What is out of reach is [`TokenError::Needs`], and nothing has
     /// happened yet.
     pub fn token(&self, request: &TokenRequest, cx: &mut Context<'_>) -> Result<Decision<TokenResponse>, TokenError> {
         let parameters = &request.parameters;
