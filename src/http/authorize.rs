@@ -3,15 +3,16 @@ use actix_web::{HttpResponse, web};
 
 use super::State;
 use crate::oauth::ErrorCode;
-use crate::server::{Endpoint, Outcome};
+use crate::server::{AskedGrant, Endpoint, Outcome};
 
 /// The authorization endpoint (RFC 6749 §3.1). No grant uses it, and no client has a redirection URI, so every request ends on
 /// this page and never in a redirect (RFC 6749 §4.1.2.1). It exists because strict discovery parsers demand that it be announced.
 pub(super) async fn authorize(state: web::Data<State>) -> HttpResponse {
-    state
-        .server
-        .metrics()
-        .answered(Endpoint::Authorization, None, Outcome::Error(ErrorCode::InvalidRequest));
+    state.server.metrics().answered(
+        Endpoint::Authorization,
+        AskedGrant::default(),
+        Outcome::Error(ErrorCode::InvalidRequest),
+    );
     HttpResponse::BadRequest()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-store"))

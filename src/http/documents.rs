@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
 use super::{State, peer, response};
 use crate::oauth::{Seconds, Thumbprint};
-use crate::server::{Endpoint, Outcome};
+use crate::server::{AskedGrant, Endpoint, Outcome};
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5): prepared bytes, whatever the query and the `Accept` header say. It answers while
 /// the database is down.
@@ -29,7 +29,10 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     };
     public(&mut response, "application/json", max_age).append_header((ETAG, jwks.etag.as_str()));
     let outcome = if unchanged { Outcome::Status(304) } else { Outcome::Ok };
-    state.server.metrics().answered(Endpoint::Jwks, None, outcome);
+    state
+        .server
+        .metrics()
+        .answered(Endpoint::Jwks, AskedGrant::default(), outcome);
     let user_agent = request
         .headers()
         .get(USER_AGENT)
@@ -49,7 +52,10 @@ const JITTER_STEP: u8 = 159;
 
 /// Both metadata documents (RFC 8414 §3, OpenID Connect Discovery 1.0 §4): one document at two names.
 pub(super) async fn metadata(state: web::Data<State>) -> HttpResponse {
-    state.server.metrics().answered(Endpoint::Metadata, None, Outcome::Ok);
+    state
+        .server
+        .metrics()
+        .answered(Endpoint::Metadata, AskedGrant::default(), Outcome::Ok);
     public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).body(state.metadata.clone())
 }
 
@@ -59,7 +65,7 @@ pub(super) async fn ca_pem(state: web::Data<State>) -> HttpResponse {
     state
         .server
         .metrics()
-        .answered(Endpoint::Certificates, None, Outcome::Ok);
+        .answered(Endpoint::Certificates, AskedGrant::default(), Outcome::Ok);
     let turn = state.server.wheel().turn(state.edge.now());
     public(&mut HttpResponse::Ok(), PEM, METADATA_MAX_AGE).body(turn.authorities_pem())
 }
@@ -74,7 +80,10 @@ pub(super) async fn key_pem(state: web::Data<State>, kid: web::Path<String>) -> 
     } else {
         Outcome::Status(404)
     };
-    state.server.metrics().answered(Endpoint::Certificates, None, outcome);
+    state
+        .server
+        .metrics()
+        .answered(Endpoint::Certificates, AskedGrant::default(), outcome);
     match published {
         Some(key) => {
             public(&mut HttpResponse::Ok(), PEM, state.server.wheel().jwks_max_age()).body(key.public_key().pem())

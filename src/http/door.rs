@@ -19,8 +19,8 @@ use super::{Panicked, State, form, peer};
 use crate::failpoint::failpoint;
 use crate::oauth::{ClientId, ErrorCode, OAuthError, Parameter};
 use crate::server::{
-    ClientCredentials, Context, Decision, Endpoint, Exchanging, Failure, Outcome, Reach, Server, TokenError,
-    TokenRequest,
+    AskedGrant, ClientCredentials, Context, Decision, Endpoint, Exchanging, Failure, Outcome, Reach, Server,
+    TokenError, TokenRequest,
 };
 
 /// A rule of the floor below: what decides a request.
@@ -34,9 +34,9 @@ pub(super) async fn answer<T: Serialize + Send + 'static>(
     endpoint: Endpoint,
     rule: Rule<T>,
 ) -> HttpResponse {
-    let mut grant_type = None;
+    let mut grant_type = AskedGrant::default();
     let (outcome, response) = match decided(&state, &request, payload, endpoint, rule, &mut grant_type).await {
-        Ok(answer) => match serde_json::to_vec(&answer) {
+        Ok(answer) => match written(&answer) {
             Ok(body) => (Outcome::Ok, oauth(StatusCode::OK).body(body)),
             Err(_) => (
                 Outcome::Error(ErrorCode::ServerError),
@@ -45,18 +45,25 @@ pub(super) async fn answer<T: Serialize + Send + 'static>(
         },
         Err(refusal) => (refusal.outcome(), refusal.response()),
     };
-    state
-        .server
-        .metrics()
-        .answered(endpoint, grant_type.as_deref(), outcome);
+    state.server.metrics().answered(endpoint, grant_type, outcome);
     failpoint!("answer.ready");
     response
+}
+
+/// An answer in one piece of memory, which an access token of the usual size fits into.
+fn written(answer: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut body = Vec::with_capacity(1_536);
+    serde_json::to_writer(&mut body, answer)?;
+    Ok(body)
 }
 
 /// Any other method: 405, and the parameters are not looked at.
 pub(super) fn method_not_allowed(state: &State, endpoint: Endpoint, methods: &'static str) -> HttpResponse {
     let refusal = Refusal::method(methods);
-    state.server.metrics().answered(endpoint, None, refusal.outcome());
+    state
+        .server
+        .metrics()
+        .answered(endpoint, AskedGrant::default(), refusal.outcome());
     refusal.response()
 }
 
@@ -73,7 +80,7 @@ async fn decided<T: Send + 'static>(
     payload: web::Payload,
     endpoint: Endpoint,
     rule: Rule<T>,
-    grant_type: &mut Option<String>,
+    grant_type: &mut AskedGrant,
 ) -> Result<T, Refusal> {
     let refused = |client: Option<&ClientId>, address: Option<IpAddr>, refusal: &Refusal| {
         log_refusal(state, request, client, address, refusal);
@@ -82,7 +89,7 @@ async fn decided<T: Send + 'static>(
     let address = peer::address(request, &state.trusted_proxies);
     let parameters = form::parameters(request, payload).await;
     let parameters = parameters.inspect_err(|refusal| refused(None, address.ok().flatten(), refusal))?;
-    *grant_type = parameters.get(Parameter::GrantType).map(str::to_owned);
+    *grant_type = parameters.get(Parameter::GrantType).into();
     let address = address.map_err(|_malformed| {
         Refusal::of(OAuthError::invalid_request(
             "X-Forwarded-For is not a list of addresses",

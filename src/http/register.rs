@@ -15,7 +15,8 @@ use super::routes::ENDPOINTS;
 use super::{State, peer};
 use crate::oauth::{ClientId, ErrorCode, OAuthError};
 use crate::server::{
-    BearerToken, Context, Endpoint, Outcome, Reach, RegistrationRequest, RequestedMetadata, Server, TokenError,
+    AskedGrant, BearerToken, Context, Endpoint, Outcome, Reach, RegistrationRequest, RequestedMetadata, Server,
+    TokenError,
 };
 
 /// `POST /oauth2/register` (RFC 7591 §3).
@@ -176,7 +177,10 @@ fn answer(state: &State, request: &HttpRequest, outcome: Result<HttpResponse, Re
             (refusal.outcome(), refusal.response())
         }
     };
-    state.server.metrics().answered(Endpoint::Registration, None, counted);
+    state
+        .server
+        .metrics()
+        .answered(Endpoint::Registration, AskedGrant::default(), counted);
     let policy = HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(REFERRER_POLICY, policy);
     response

@@ -55,9 +55,9 @@ pub(super) fn administration(app: &mut ServiceConfig, issuer_path: &str, api: &A
 fn below(app: &mut ServiceConfig, prefix: &str) {
     let at = |path: &str| format!("{prefix}{path}");
     app.service(document(&at(JWKS), documents::jwks))
-        .service(posted(&at(TOKEN), Endpoint::Token).route(web::post().to(token::token)))
-        .service(posted(&at(INTROSPECTION), Endpoint::Introspection).route(web::post().to(token::introspect)))
-        .service(posted(&at(REVOCATION), Endpoint::Revocation).route(web::post().to(token::revoke)))
+        .service(posted(&at(TOKEN), Endpoint::Token, token::token))
+        .service(posted(&at(INTROSPECTION), Endpoint::Introspection, token::introspect))
+        .service(posted(&at(REVOCATION), Endpoint::Revocation, token::revoke))
         .service(document(&at(AUTHORIZATION_SERVER), documents::metadata))
         .service(document(&at(OPENID_CONFIGURATION), documents::metadata))
         .service(document(&at("/.well-known/keywheel/ca.pem"), documents::ca_pem))
@@ -73,7 +73,7 @@ fn below(app: &mut ServiceConfig, prefix: &str) {
         )
         .service(document(&at("/livez"), health::livez))
         .service(document(&at("/readyz"), health::readyz))
-        .service(posted(&at(REGISTRATION), Endpoint::Registration).route(web::post().to(register::register)))
+        .service(posted(&at(REGISTRATION), Endpoint::Registration, register::register))
         .service(
             answering(
                 &at(&format!("{REGISTRATION}/{{client_id}}")),
@@ -84,13 +84,11 @@ fn below(app: &mut ServiceConfig, prefix: &str) {
             .route(web::put().to(register::update))
             .route(web::delete().to(register::delete)),
         )
-        .service(
-            posted(
-                &at(&format!("{REGISTRATION}/{{client_id}}/secrets")),
-                Endpoint::Registration,
-            )
-            .route(web::post().to(register::add_secret)),
-        )
+        .service(posted(
+            &at(&format!("{REGISTRATION}/{{client_id}}/secrets")),
+            Endpoint::Registration,
+            register::add_secret,
+        ))
         .service(
             answering(
                 &at(&format!("{REGISTRATION}/{{client_id}}/secrets/{{secret_id}}")),
@@ -108,23 +106,41 @@ pub(super) fn management(app: &mut ServiceConfig) {
         .service(document("/metrics", health::metrics));
 }
 
-/// GET and HEAD. One guard for both: those that actix has for a method keep a list of methods with every request.
+/// GET and HEAD.
 pub(super) fn read() -> Route {
-    web::route().guard(fn_guard(|request| {
-        matches!(request.head().method, Method::GET | Method::HEAD)
-    }))
+    on(|method| matches!(*method, Method::GET | Method::HEAD))
 }
 
-/// An endpoint to which somebody posts who authenticates.
-fn posted(path: &str, endpoint: Endpoint) -> Resource {
-    answering(path, endpoint, "POST")
+/// POST.
+fn post() -> Route {
+    on(|method| *method == Method::POST)
+}
+
+/// Some methods. The guards that actix has for a method keep a list of methods with every request.
+fn on(answered: fn(&Method) -> bool) -> Route {
+    web::route().guard(fn_guard(move |request| answered(&request.head().method)))
+}
+
+/// An endpoint to which somebody posts who authenticates. That is tried first.
+fn posted<H, A>(path: &str, endpoint: Endpoint, handler: H) -> Resource
+where
+    H: Handler<A>,
+    H::Output: Responder + 'static,
+    A: FromRequest + 'static,
+{
+    rest_of(web::resource(path).route(post().to(handler)), endpoint, "POST")
 }
 
 /// An endpoint that answers these methods, each with a route of its own to be added.
 fn answering(path: &str, endpoint: Endpoint, methods: &'static str) -> Resource {
+    rest_of(web::resource(path), endpoint, methods)
+}
+
+fn rest_of(resource: Resource, endpoint: Endpoint, methods: &'static str) -> Resource {
     let refused = move |state: web::Data<State>| async move { door::method_not_allowed(&state, endpoint, methods) };
-    web::resource(path)
-        .route(web::method(Method::OPTIONS).to(move || async move { door::options(methods) }))
+    let options = on(|method| *method == Method::OPTIONS);
+    resource
+        .route(options.to(move || async move { door::options(methods) }))
         .default_service(web::to(refused))
 }
 

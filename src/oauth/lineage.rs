@@ -1,7 +1,10 @@
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rand::CryptoRng;
 
 use super::FamilyId;
-use super::refresh_token::random_word;
 
 /// What an access token hangs on: once that has ended, the token is not active any more. It stands in the token's `jti`, in front
 /// of a dot and 128 random bits, so that it is known of every token without storing any (RFC 7519 §4.1.7, RFC 7662 §2.2).
@@ -22,15 +25,20 @@ pub enum Lineage {
 impl Lineage {
     /// A new `jti` for an access token.
     pub fn jti(&self, rng: &mut dyn CryptoRng) -> String {
-        let random = random_word(rng);
-        match self {
-            Lineage::Family(family) => format!("{family}.{random}"),
-            Lineage::Standing { client, user: None } => format!("{client}.{random}"),
+        let mut random = [0; 16];
+        rng.fill_bytes(&mut random);
+        let mut jti = String::with_capacity(64);
+        // Writing to a string does not fail.
+        let _ = match self {
+            Lineage::Family(family) => write!(jti, "{family}."),
+            Lineage::Standing { client, user: None } => write!(jti, "{client}."),
             Lineage::Standing {
                 client,
                 user: Some(user),
-            } => format!("{client}-{user}.{random}"),
-        }
+            } => write!(jti, "{client}-{user}."),
+        };
+        BASE64_URL_SAFE_NO_PAD.encode_string(random, &mut jti);
+        jti
     }
 
     /// What the token with this `jti` hangs on; `None` when the text is not of this form.

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -60,6 +61,11 @@ impl Parameter {
             .map(|(_, parameter)| *parameter)
     }
 
+    /// Its place in a set of parameters.
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
     /// RFC 8707 §2 and RFC 8693 §2.1 allow these to be repeated; RFC 6749 §3.2 forbids it for all others.
     const fn may_repeat(self) -> bool {
         matches!(self, P::Resource | P::Audience)
@@ -99,8 +105,8 @@ impl Parameters {
     /// hexadecimal digits do not follow; names and values that are not UTF-8 once decoded; and anything beyond the limits.
     /// `;` and `[]` have no special meaning.
     pub fn parse(form: &[u8]) -> Result<Self, OAuthError> {
-        let mut seen = Vec::new();
-        let mut parameters = Vec::new();
+        let mut seen: u32 = 0;
+        let mut parameters = Vec::with_capacity(4);
         for (position, pair) in form.split(|b| *b == b'&').enumerate() {
             if position >= Self::MAX_COUNT {
                 return Err(OAuthError::invalid_request("too many parameters: at most 100 are read"));
@@ -110,7 +116,7 @@ impl Parameters {
             if name.len() > Self::MAX_NAME {
                 return Err(OAuthError::invalid_request("a parameter name is longer than 256 bytes"));
             }
-            let (name, value) = (decode(name)?, decode(value)?);
+            let (name, value) = (decode_name(name)?, decode(value)?);
             if value.len() > Self::MAX_VALUE {
                 return Err(OAuthError::invalid_request(
                     "a parameter value is longer than 8192 bytes",
@@ -119,12 +125,12 @@ impl Parameters {
             let Some(parameter) = Parameter::named(&name) else {
                 continue;
             };
-            if seen.contains(&parameter) && !parameter.may_repeat() {
+            if seen & parameter.bit() != 0 && !parameter.may_repeat() {
                 return Err(OAuthError::invalid_request(
                     "a parameter is repeated: send each one once",
                 ));
             }
-            seen.push(parameter);
+            seen |= parameter.bit();
             if !value.is_empty() {
                 parameters.push((parameter, value));
             }
@@ -162,7 +168,10 @@ impl fmt::Debug for Parameters {
 /// Undoes form encoding: `+` is a space, `%XX` a byte, and the result is UTF-8.
 pub(super) fn decode(encoded: &[u8]) -> Result<Zeroizing<String>, OAuthError> {
     let mut decoded = Zeroizing::new(Vec::with_capacity(encoded.len()));
-    let mut bytes = encoded.iter();
+    let plain = encoded.iter().take_while(|byte| !is_encoded(byte)).count();
+    let (plain, rest) = encoded.split_at(plain);
+    decoded.extend_from_slice(plain);
+    let mut bytes = rest.iter();
     while let Some(byte) = bytes.next() {
         decoded.push(match byte {
             b'+' => b' ',
@@ -180,10 +189,29 @@ pub(super) fn decode(encoded: &[u8]) -> Result<Zeroizing<String>, OAuthError> {
             plain => *plain,
         });
     }
-    match std::str::from_utf8(&decoded) {
-        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(OAuthError::invalid_request("the parameters are not UTF-8 once decoded")),
+    match String::from_utf8(std::mem::take(&mut *decoded)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(NOT_UTF8)
+        }
     }
+}
+
+/// The same of a name, which is hardly ever encoded and no secret.
+fn decode_name(encoded: &[u8]) -> Result<Cow<'_, str>, OAuthError> {
+    if encoded.iter().any(is_encoded) {
+        return Ok(Cow::Owned(decode(encoded)?.as_str().to_owned()));
+    }
+    std::str::from_utf8(encoded)
+        .map(Cow::Borrowed)
+        .map_err(|_not_utf8| NOT_UTF8)
+}
+
+const NOT_UTF8: OAuthError = OAuthError::invalid_request("the parameters are not UTF-8 once decoded");
+
+const fn is_encoded(byte: &u8) -> bool {
+    matches!(byte, b'+' | b'%')
 }
 
 const fn hex_digit(byte: u8) -> Option<u8> {

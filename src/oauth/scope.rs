@@ -1,5 +1,5 @@
-use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,9 +7,9 @@ use thiserror::Error;
 
 /// A set of scope tokens, in the order in which they were written (RFC 6749 §3.3).
 ///
-/// At most 64 tokens and 1 024 characters; comparing two scopes costs no more than sorting that.
+/// At most 64 tokens and 1 024 characters, so comparing two scopes is cheap; so is cloning one, which every token does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Scope(Vec<String>);
+pub struct Scope(Option<Arc<str>>);
 
 impl Scope {
     /// Longest scope in characters.
@@ -19,7 +19,7 @@ impl Scope {
 
     /// No scope at all.
     pub const fn empty() -> Self {
-        Scope(Vec::new())
+        Scope(None)
     }
 
     /// Reads `scope-token *( SP scope-token )`, exactly: one space between tokens, none at the ends, and no character
@@ -32,59 +32,56 @@ impl Scope {
         if text.len() > Self::MAX_LENGTH {
             return Err(ScopeError::TooLong);
         }
-        let mut tokens: Vec<String> = Vec::new();
-        let mut seen = BTreeSet::new();
+        let mut tokens: Vec<&str> = Vec::with_capacity(8);
         for token in text.split(' ') {
             if token.is_empty() || !token.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
                 return Err(ScopeError::Syntax);
             }
-            if seen.insert(token) {
-                tokens.push(token.to_owned());
+            if !tokens.contains(&token) {
+                if tokens.len() >= Self::MAX_TOKENS {
+                    return Err(ScopeError::TooLong);
+                }
+                tokens.push(token);
             }
         }
-        if tokens.len() > Self::MAX_TOKENS {
-            return Err(ScopeError::TooLong);
-        }
-        Ok(Scope(tokens))
+        Ok(Scope(Some(tokens.join(" ").into())))
     }
 
     /// Whether no token is in the set.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// The tokens, in order.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.0.iter().flat_map(|tokens| tokens.split(' '))
+    }
+
+    /// Tokens separated by one space, as on the wire.
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Whether `token` is in the set; case matters (RFC 6749 §3.3).
     pub fn contains(&self, token: &str) -> bool {
-        self.0.iter().any(|own| own == token)
+        self.tokens().any(|own| own == token)
     }
 
     /// Whether every token of this scope is in `registered`.
     pub fn is_within(&self, registered: &Scope) -> bool {
-        self.0.iter().all(|token| registered.contains(token))
+        self == registered || self.tokens().all(|token| registered.contains(token))
     }
 }
 
 impl fmt::Display for Scope {
-    /// Tokens separated by one space, as on the wire.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, token) in self.0.iter().enumerate() {
-            if position > 0 {
-                f.write_str(" ")?;
-            }
-            f.write_str(token)?;
-        }
-        Ok(())
+        f.write_str(self.as_str())
     }
 }
 
 impl Serialize for Scope {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.as_str())
     }
 }
 

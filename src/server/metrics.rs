@@ -33,6 +33,21 @@ pub struct Metrics {
     authority_expiry: Family<AuthorityLabels, Gauge>,
 }
 
+/// What a client asked for, as a label. Names that the server does not know count together, so that nobody can grow the number of
+/// labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AskedGrant(&'static str);
+
+impl From<Option<&str>> for AskedGrant {
+    fn from(grant_type: Option<&str>) -> Self {
+        let known = |name| {
+            let mut known = GrantType::ALL.iter().map(|grant_type| grant_type.as_str());
+            known.find(|known| *known == name)
+        };
+        AskedGrant(grant_type.map_or("", |name| known(name).unwrap_or("other")))
+    }
+}
+
 /// An endpoint, as a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each variant is named like its endpoint")]
@@ -228,17 +243,9 @@ impl Metrics {
         }
     }
 
-    /// Counts an answered request. `grant_type` is what the client asked for; names that the server does not know count
-    /// together, so that nobody can grow the number of labels.
-    pub fn answered(&self, endpoint: Endpoint, grant_type: Option<&str>, outcome: Outcome) {
-        let grant_type = match grant_type {
-            None => "",
-            Some(name) => GrantType::ALL
-                .map(GrantType::as_str)
-                .into_iter()
-                .find(|known| *known == name)
-                .unwrap_or("other"),
-        };
+    /// Counts an answered request.
+    pub fn answered(&self, endpoint: Endpoint, grant_type: AskedGrant, outcome: Outcome) {
+        let AskedGrant(grant_type) = grant_type;
         self.requests
             .get_or_create(&RequestLabels {
                 endpoint,

@@ -50,7 +50,7 @@ pub use grants::{Authorization, Beginning, Continuation, Exchange, GRANTS, Grant
 pub use introspection::{ActiveToken, Introspection};
 pub use issuer::TokenResponse;
 pub use metadata::Endpoints;
-pub use metrics::{Endpoint, Metrics, Outcome};
+pub use metrics::{AskedGrant, Endpoint, Metrics, Outcome};
 pub use registration::{AddedSecret, BearerToken, ClientInformation, RegistrationRequest, RequestedMetadata};
 pub use restore::{BarredKey, Remembered, Restored};
 pub use rotation::{Turn, Wheel, WheelSettings};

@@ -41,7 +41,7 @@ use super::routes::read;
 use super::{Panicked, State, bearer, body, peer};
 use crate::oauth::{IssuerUrl, base64url};
 use crate::server::admin::Admitted;
-use crate::server::{Context, Endpoint, Outcome, Reach};
+use crate::server::{AskedGrant, Context, Endpoint, Outcome, Reach};
 
 /// Where the API is.
 const ROOT: &str = "/admin/v1";
@@ -199,7 +199,10 @@ async fn operate(
             (Outcome::Status(status), problem.response(&request_id))
         }
     };
-    state.server.metrics().answered(Endpoint::Administration, None, outcome);
+    state
+        .server
+        .metrics()
+        .answered(Endpoint::Administration, AskedGrant::default(), outcome);
     response
 }
 

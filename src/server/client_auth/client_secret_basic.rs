@@ -37,14 +37,16 @@ impl ClientAuthentication for ClientSecretBasic {
             return Err(malformed());
         }
         let raw = (user.to_owned(), Zeroizing::new(password.to_owned()));
-        let mut readings = Vec::with_capacity(2);
-        if let (Some(user), Some(password)) = (form_decode(user), form_decode(password)) {
-            readings.push((user.as_str().to_owned(), password));
+        if !pair.contains(['%', '+']) {
+            return Ok(Some(Presented::once(raw)));
         }
-        if readings.first() != Some(&raw) {
-            readings.push(raw);
-        }
-        Ok(Some(Presented { readings }))
+        let (Some(user), Some(password)) = (form_decode(user), form_decode(password)) else {
+            return Ok(Some(Presented::once(raw)));
+        };
+        Ok(Some(Presented {
+            first: (user.as_str().to_owned(), password),
+            second: Some(raw),
+        }))
     }
 }
 
@@ -55,10 +57,10 @@ mod tests {
     fn read(header: &str) -> Result<Vec<(String, String)>, OAuthError> {
         let credentials = ClientCredentials::new(Some(Zeroizing::new(header.to_owned())));
         let presented = ClientSecretBasic.presented(&credentials, &Parameters::default())?;
-        let readings = presented.map(|presented| presented.readings).unwrap_or_default();
-        Ok(readings
-            .into_iter()
-            .map(|(user, password)| (user, password.as_str().to_owned()))
+        Ok(presented
+            .iter()
+            .flat_map(Presented::readings)
+            .map(|(user, password)| (user.clone(), password.as_str().to_owned()))
             .collect())
     }
 

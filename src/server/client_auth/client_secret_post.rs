@@ -17,8 +17,7 @@ impl ClientAuthentication for ClientSecretPost {
         };
         // Without a client_id there is still a secret: it counts as a second method beside HTTP Basic.
         let client_id = parameters.get(Parameter::ClientId).unwrap_or_default();
-        Ok(Some(Presented {
-            readings: vec![(client_id.to_owned(), Zeroizing::new(secret.to_owned()))],
-        }))
+        let pair = (client_id.to_owned(), Zeroizing::new(secret.to_owned()));
+        Ok(Some(Presented::once(pair)))
     }
 }

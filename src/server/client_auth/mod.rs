@@ -64,7 +64,24 @@ impl Authenticated {
 /// A pair of identifier and secret, in one or two readings: HTTP Basic credentials may be form-encoded or not, and a client
 /// that sends `%41` may mean either.
 pub struct Presented {
-    readings: Vec<(String, Zeroizing<String>)>,
+    first: Pair,
+    second: Option<Pair>,
+}
+
+type Pair = (String, Zeroizing<String>);
+
+impl Presented {
+    /// In one reading.
+    fn once(pair: Pair) -> Self {
+        Presented {
+            first: pair,
+            second: None,
+        }
+    }
+
+    fn readings(&self) -> impl Iterator<Item = &Pair> {
+        std::iter::once(&self.first).chain(&self.second)
+    }
 }
 
 /// Authenticates the client of a request: exactly one method, a known and enabled client, registered for that method, with a
@@ -79,7 +96,7 @@ pub(super) fn authenticate(
 ) -> Result<Authenticated, TokenError> {
     let (method, presented) = the_one_method(credentials, parameters)?;
     let mut refusal = OAuthError::invalid_client("unknown client");
-    for (client_id, secret) in &presented.readings {
+    for (client_id, secret) in presented.readings() {
         let Ok(client_id) = ClientId::parse(client_id) else {
             continue;
         };
@@ -99,7 +116,7 @@ pub(super) fn authenticate(
 /// The `client_id` that a request names, whether there is such a client or not.
 pub(super) fn named(credentials: &ClientCredentials, parameters: &Parameters) -> Option<String> {
     let (_, presented) = the_one_method(credentials, parameters).ok()?;
-    let (client_id, _) = presented.readings.into_iter().next()?;
+    let (client_id, _) = presented.first;
     ClientId::parse(&client_id).is_ok().then_some(client_id)
 }
 
@@ -131,7 +148,7 @@ fn the_one_method(
         None => return Err(OAuthError::invalid_client("no client authentication")),
     };
     if let Some(in_body) = parameters.get(Parameter::ClientId)
-        && !presented.readings.iter().any(|(client_id, _)| client_id == in_body)
+        && !presented.readings().any(|(client_id, _)| client_id == in_body)
     {
         return Err(OAuthError::invalid_request(
             "client_id differs from the authenticated client",

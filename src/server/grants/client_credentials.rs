@@ -14,12 +14,12 @@ impl Grant for ClientCredentialsGrant {
         Reach::Memory
     }
 
-    /// The subject is the client (RFC 9068 §2.2), and there is no refresh token (RFC 6749 §4.4.3). Parameters of other grants
-    /// have no meaning here (RFC 6749 §3.2).
     fn is_by_login(&self) -> bool {
         false
     }
 
+    /// The subject is the client (RFC 9068 §2.2), and there is no refresh token (RFC 6749 §4.4.3). Parameters of other grants
+    /// have no meaning here (RFC 6749 §3.2).
     fn authorize(
         &self,
         _: &Server,

@@ -18,11 +18,11 @@ impl Grant for PasswordGrant {
         Reach::Passwords
     }
 
-    /// Unknown, disabled, wrong and empty are one answer, after the same work.
     fn is_by_login(&self) -> bool {
         true
     }
 
+    /// Unknown, disabled, wrong and empty are one answer, after the same work.
     fn authorize(
         &self,
         server: &Server,
