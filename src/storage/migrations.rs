@@ -26,8 +26,12 @@ pub struct Migration {
 
 impl Store {
     /// Brings the schema up to this version, all steps or none; the names of those that were missing. Several nodes may do
-    /// it at once: one does, the others wait and find nothing left.
+    /// it at once: one does, the others wait and find nothing left. Where nothing is missing nothing is written, so that a replica will
+    /// do for who only reads.
     pub fn migrate(&self) -> Result<Vec<String>, Error> {
+        if self.migrations()?.iter().all(|migration| migration.applied) {
+            return Ok(Vec::new());
+        }
         match self.connections() {
             Connections::Postgres(connector) => {
                 let mut link = connector.patient().connect().map_err(Error::unavailable)?;

@@ -5,9 +5,9 @@ use keywheel::server::admin::Reports;
 
 use crate::refresh::for_people;
 use crate::support::http::Request;
-use crate::support::on_both;
 use crate::support::process::Folder;
 use crate::support::server::{Credentials, TOKEN, TestServer, metadata};
+use crate::support::{Database, on_both};
 
 fn reports(server: &TestServer) -> Reports<'_> {
     Reports::new(&server.store, Seconds::minutes(10), server.now())
@@ -148,4 +148,41 @@ fn every_report_prints_one_json_document_or_a_table() {
         assert_eq!(folder.json(&["report", report]), serde_json::json!([]), "{report}");
         assert!(folder.run(&["report", report]).status.success());
     }
+}
+
+#[test]
+fn who_only_reads_may_read_from_a_replica() {
+    let database = Database::postgres();
+    drop(database.store());
+    let folder = Folder::empty().with("DATABASE_URL", database.url());
+    folder.json(&[
+        "client",
+        "create",
+        "Billing",
+        "--id",
+        "billing",
+        "--grant",
+        "client_credentials",
+    ]);
+    let name = database.query("SELECT current_database()").remove(0);
+    // What a session of a replica may do.
+    database.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    for reading in [
+        &["report", "unused-clients"][..],
+        &["report", "over-issuance"],
+        &["audit", "export"],
+        &["audit", "verify"],
+        &["client", "list"],
+        &["keys", "list"],
+    ] {
+        let read = folder.run(reading);
+        assert!(
+            read.status.success(),
+            "{reading:?}: {}",
+            String::from_utf8_lossy(&read.stderr)
+        );
+    }
+    let refused = folder.run(&["client", "disable", "billing"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("read-only"));
 }
