@@ -1,5 +1,6 @@
 """A private PostgreSQL that is as careful as one in production, and gone afterwards."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -53,6 +54,15 @@ class Postgres(Process):
         self.run("createdb", *self.address(), name)
         return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
 
+    def spent(self, database):
+        """Seconds of its processor so far, that database's commits and size in bytes, and bytes of the log."""
+        figures = "SELECT xact_commit, pg_database_size(datname), pg_current_wal_lsn() - '0/0' FROM pg_stat_database WHERE datname = current_database()"
+        # What sessions have counted is told after a second, and the question is a commit of its own.
+        time.sleep(1.2)
+        commits, size, log = self.tried("psql", *self.address(), "-d", database, "-Atc", figures).stdout.strip().split("|")
+        mine = [self.child.pid, *map(int, Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split())]
+        return {"processor": sum(map(ran, mine)), "commits": int(commits), "size": int(size), "log": int(log)}
+
     def address(self):
         return ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
 
@@ -65,6 +75,13 @@ class Postgres(Process):
         command = [self.programs / program, *arguments]
         with on_processors(self.processors):
             return subprocess.run(command, cwd=cwd, capture_output=True, text=True, **(user or {}))
+
+
+def ran(process):
+    """Seconds that a process has had of a processor."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[0]) / 1e9
+    return 0
 
 
 def programs():

@@ -1,5 +1,6 @@
 """What is measured: one case for each kind of work."""
 
+from cases.database import Database
 from cases.documents import Documents
 from cases.flood import Flood
 from cases.growth import Growth
@@ -17,4 +18,5 @@ CASES = {
     "introspection": [Introspection],
     "logins": [Logins],
     "growth": [Growth],
+    "database": [Database],
 }
