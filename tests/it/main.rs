@@ -58,6 +58,8 @@ mod migrations;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod password;

@@ -1,0 +1,101 @@
+//! What operators look at names what there is: alerts, dashboard and their document.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::refresh::for_people;
+use crate::support::Database;
+use crate::support::server::{JWKS, TestServer, metadata};
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+const RULES: &str = "deploy/prometheus/keywheel.rules.yml";
+const DASHBOARD: &str = "deploy/grafana/keywheel.json";
+
+/// Every metric of a server that was asked a little, with its labels.
+fn metrics() -> BTreeMap<String, BTreeSet<String>> {
+    let database = Database::sqlite();
+    let server = TestServer::start(database.url());
+    let client = server.client("billing", metadata());
+    server.client("shop", for_people());
+    server.granted(&client, &[]);
+    server.get(JWKS);
+    // Once a minute secrets that end are counted.
+    server.advance(keywheel::oauth::Seconds::minutes(2));
+    server.tick().unwrap();
+    let mut metrics: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for sample in server.metrics().lines().filter(|line| !line.starts_with('#')) {
+        let (name, rest) = sample.split_once(['{', ' ']).unwrap();
+        let labels = rest
+            .split(['{', ','])
+            .filter_map(|label| Some(label.split_once("=\"")?.0.to_owned()));
+        metrics.entry(name.to_owned()).or_default().extend(labels);
+    }
+    metrics
+}
+
+/// The metrics that a text names, each with the labels that it chooses by.
+fn named(text: &str) -> Vec<(&str, Vec<&str>)> {
+    text.match_indices("keywheel_")
+        .map(|(at, _)| {
+            let end = text[at..].find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap() + at;
+            let chosen = text[end..]
+                .strip_prefix('{')
+                .and_then(|rest| Some(rest.split_once('}')?.0));
+            let labels = chosen
+                .unwrap_or_default()
+                .split(',')
+                .filter_map(|label| Some(label.split_once(['=', '!'])?.0));
+            (&text[at..end], labels.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn alerts_and_dashboard_name_metrics_and_labels_that_there_are() {
+    let there_are = metrics();
+    for file in [RULES, DASHBOARD] {
+        let text = read(file).replace("\\\"", "\"");
+        let named = named(&text);
+        assert!(named.len() > 15, "{file}");
+        for (metric, labels) in named {
+            let known = there_are
+                .get(metric)
+                .unwrap_or_else(|| panic!("{file}: there is no {metric}"));
+            for label in labels.into_iter().filter(|label| *label != "instance") {
+                assert!(known.contains(label), "{file}: {metric} has no label {label}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_on_the_dashboard() {
+    let dashboard = read(DASHBOARD);
+    for metric in metrics().keys() {
+        assert!(dashboard.contains(metric.as_str()), "{metric}");
+    }
+    let document: Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = document["panels"].as_array().unwrap();
+    assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()));
+}
+
+#[test]
+fn every_alert_has_its_section_in_the_document_and_every_section_its_alert() {
+    let rules = read(RULES);
+    let alerts: BTreeSet<&str> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    let document = read("docs/operations.md");
+    let sections: BTreeSet<&str> = document.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(alerts, sections);
+    for alert in alerts {
+        let runbook = format!("runbook: docs/operations.md#{}\n", alert.to_lowercase());
+        assert!(rules.contains(&runbook), "{runbook}");
+    }
+}
