@@ -54,6 +54,7 @@ fn register(store: &Store) -> Outcome<Holders> {
             scope: Scope::parse("read write")?,
             audiences: [].into_iter().collect(),
             access_ttl: None,
+            token_reuse_window: None,
             refresh_ttl: None,
             refresh_absolute_ttl: None,
             refresh_retry_window: None,

@@ -158,6 +158,9 @@ pub(super) struct UpdateArgs {
     /// Return to the server's own life of access tokens
     #[arg(long, conflicts_with = "access_ttl")]
     pub(super) default_access_ttl: bool,
+    /// Give every request a token of its own
+    #[arg(long, conflicts_with = "token_reuse_window")]
+    pub(super) no_token_reuse_window: bool,
     /// Return to the server's own life of unused refresh tokens
     #[arg(long, conflicts_with = "refresh_ttl")]
     pub(super) default_refresh_ttl: bool,
@@ -196,6 +199,9 @@ pub(super) struct MetadataArgs {
     /// Life of its access tokens, such as 5m [default: the server's]
     #[arg(long, value_name = "DURATION")]
     pub(super) access_ttl: Option<Seconds>,
+    /// Give replicas that ask for the same one token for so long, such as 30s, at most 1h and half of its life [default: never]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) token_reuse_window: Option<Seconds>,
     /// Life of its refresh tokens while they are not used, such as 14d [default: the server's]
     #[arg(long, value_name = "DURATION")]
     pub(super) refresh_ttl: Option<Seconds>,

@@ -159,6 +159,7 @@ impl Reader<'_> {
             scope: self.scope(of(Member::Scope)),
             audiences: self.audiences(of(Member::Audiences)),
             access_ttl: self.values.word(of(Member::AccessTtl)),
+            token_reuse_window: self.values.word(of(Member::TokenReuseWindow)),
             refresh_ttl: self.values.word(of(Member::RefreshTtl)),
             refresh_absolute_ttl: self.values.word(of(Member::RefreshAbsoluteTtl)),
             refresh_retry_window: self.values.word(of(Member::RefreshRetryWindow)),

@@ -49,6 +49,7 @@ fn client(store: &Store, vault: &Vault, cx: &mut Context<'_>) -> anyhow::Result<
         scope: Scope::parse("demo:read demo:write")?,
         audiences: Audiences::default(),
         access_ttl: None,
+        token_reuse_window: None,
         refresh_ttl: None,
         refresh_absolute_ttl: None,
         refresh_retry_window: None,

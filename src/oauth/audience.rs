@@ -59,7 +59,7 @@ pub enum AudienceError {
 }
 
 /// Audiences in order, each once. In JSON a string when there is one and an array when there are more. Cloning costs next to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Audiences(Arc<[Audience]>);
 
 impl Audiences {

@@ -44,6 +44,9 @@ pub struct ClientMetadata {
     pub audiences: Audiences,
     /// Life of its access tokens when it differs from the server's.
     pub access_ttl: Option<Seconds>,
+    /// How long a token of the client's own is given again to who asks for the same, of those who authenticate with the same
+    /// secret, but never past half of its life; `None` for never.
+    pub token_reuse_window: Option<Seconds>,
     /// Life of a refresh token that is not used, when it differs from the server's.
     pub refresh_ttl: Option<Seconds>,
     /// Life of a token family however often it is refreshed, when it differs from the server's.

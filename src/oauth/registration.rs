@@ -218,6 +218,7 @@ mod tests {
             scope: Scope::parse(scope).unwrap(),
             audiences: Audiences::parse(audiences).unwrap(),
             access_ttl: None,
+            token_reuse_window: None,
             refresh_ttl: None,
             refresh_absolute_ttl: None,
             refresh_retry_window: None,

@@ -8,7 +8,7 @@ use thiserror::Error;
 /// A set of scope tokens, in the order in which they were written (RFC 6749 §3.3).
 ///
 /// At most 64 tokens and 1 024 characters, so comparing two scopes is cheap; so is cloning one, which every token does.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Scope(Option<Arc<str>>);
 
 impl Scope {

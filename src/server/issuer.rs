@@ -1,16 +1,20 @@
+use std::fmt;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{Authorization, Context, Failure, Settings, TokenError};
 use crate::keys::SigningKey;
-use crate::oauth::{AccessTokenClaims, Audiences, Client, RefreshToken, Scope};
+use crate::oauth::{AccessTokenClaims, Audiences, Client, NumericDate, RefreshToken, Scope, Seconds};
 
 /// A successful answer of the token endpoint (RFC 6749 §5.1). There are no null members.
 #[derive(Serialize)]
 pub struct TokenResponse {
-    access_token: String,
+    #[serde(serialize_with = "granted")]
+    access_token: AccessToken,
     token_type: &'static str,
     /// Seconds, as an integer: many clients parse nothing else.
-    expires_in: i64,
+    expires_in: Seconds,
     #[serde(skip_serializing_if = "Scope::is_empty")]
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
@@ -18,6 +22,17 @@ pub struct TokenResponse {
 }
 
 impl TokenResponse {
+    /// An access token of this scope that lives for so long from now on.
+    pub(super) fn new(access_token: AccessToken, expires_in: Seconds, scope: Scope) -> Self {
+        TokenResponse {
+            access_token,
+            token_type: "Bearer",
+            expires_in,
+            scope,
+            refresh_token: None,
+        }
+    }
+
     /// The same with a refresh token.
     pub(super) fn with(self, refresh_token: RefreshToken) -> Self {
         TokenResponse {
@@ -25,6 +40,11 @@ impl TokenResponse {
             ..self
         }
     }
+}
+
+/// The one place where an access token is written out: the answer to who may have it.
+fn granted<S: serde::Serializer>(token: &AccessToken, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&token.0)
 }
 
 /// The one place where a refresh token is written out: the answer to who may have it.
@@ -35,8 +55,8 @@ fn exposed<S: serde::Serializer>(token: &Option<RefreshToken>, serializer: S) ->
     }
 }
 
-impl std::fmt::Debug for TokenResponse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenResponse")
             .field("expires_in", &self.expires_in)
             .field("scope", &self.scope)
@@ -44,16 +64,46 @@ impl std::fmt::Debug for TokenResponse {
     }
 }
 
+/// A signed access token. Whoever holds it may use it, so it is never printed.
+#[derive(Clone)]
+pub(super) struct AccessToken(Arc<str>);
+
+impl AccessToken {
+    /// The token as it is written on the wire.
+    pub(super) fn new(token: String) -> Self {
+        AccessToken(token.into())
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken([redacted])")
+    }
+}
+
+/// An access token just signed.
+#[derive(Debug)]
+pub(super) struct Issued {
+    /// The token.
+    pub(super) access_token: AccessToken,
+    /// Its identifier (RFC 7519 §4.1.7).
+    pub(super) jti: String,
+    /// When.
+    pub(super) issued_at: NumericDate,
+    /// How long it lives.
+    pub(super) lifetime: Seconds,
+}
+
 /// The one mint of every grant: writes the claims of RFC 9068 and signs them.
 pub(super) fn issue(
     settings: &Settings,
     client: &Client,
     authorization: &Authorization,
-    scope: Scope,
+    scope: &Scope,
     audiences: &Audiences,
     key: &SigningKey,
     cx: &mut Context<'_>,
-) -> Result<TokenResponse, TokenError> {
+) -> Result<Issued, TokenError> {
     let lifetime = client.metadata.access_ttl.unwrap_or(settings.access_ttl);
     let lifetime = match authorization.continuation.family_end() {
         Some(end) => lifetime.min(end.since(cx.now)),
@@ -68,18 +118,17 @@ pub(super) fn issue(
         iat: cx.now,
         jti: &jti,
         client_id: client.client_id.as_str(),
-        scope: &scope,
+        scope,
         profile: client.metadata.claim_profile.claims(&authorization.subject),
     };
     let mut payload = Vec::with_capacity(512);
     serde_json::to_writer(&mut payload, &claims)
         .map_err(|error| Failure::Broken("the claims could not be written", Box::new(error)))?;
     let access_token = key.sign_jwt(client.metadata.token_type, &payload)?;
-    Ok(TokenResponse {
-        access_token,
-        token_type: "Bearer",
-        expires_in: lifetime.get(),
-        scope,
-        refresh_token: None,
+    Ok(Issued {
+        access_token: AccessToken::new(access_token),
+        jti,
+        issued_at: cx.now,
+        lifetime,
     })
 }

@@ -18,6 +18,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     signatures: Counter,
+    tokens_reused: Counter,
     cache_lookups: Family<CacheLabels, Counter<u64, AtomicU64>>,
     cached_clients: Gauge,
     database_statements: Counter,
@@ -142,6 +143,12 @@ impl Metrics {
         registry.register("requests", "Requests by endpoint, grant and outcome", requests.clone());
         let signatures = Counter::default();
         registry.register("signatures", "Access tokens signed", signatures.clone());
+        let tokens_reused = Counter::default();
+        registry.register(
+            "tokens_reused",
+            "Access tokens given again, for which nothing was signed",
+            tokens_reused.clone(),
+        );
         let cache_lookups = Family::default();
         registry.register(
             "client_cache_lookups",
@@ -227,6 +234,7 @@ impl Metrics {
             registry,
             requests,
             signatures,
+            tokens_reused,
             cache_lookups,
             cached_clients,
             database_statements,
@@ -257,6 +265,10 @@ impl Metrics {
 
     pub(super) fn signed(&self) {
         self.signatures.inc();
+    }
+
+    pub(super) fn reused(&self) {
+        self.tokens_reused.inc();
     }
 
     pub(super) fn clock(&self, ahead: i64) {

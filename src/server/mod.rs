@@ -27,6 +27,7 @@ mod metrics;
 pub mod password;
 mod registration;
 mod restore;
+mod reusable_tokens;
 mod revocation;
 mod revoked_tokens;
 mod rotation;
@@ -67,6 +68,7 @@ use self::interval::Interval;
 use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
 use self::restore::Watch;
+use self::reusable_tokens::ReusableTokens;
 use self::revoked_tokens::RevokedTokens;
 use self::rotation::load_ring;
 use self::secret_uses::SecretUses;
@@ -122,6 +124,7 @@ pub struct Server {
     failures: Failures,
     throttle: Throttle,
     revoked: RevokedTokens,
+    reusable: ReusableTokens,
     verified: VerifiedTokens,
     successors: Successors,
     secret_uses: SecretUses,
@@ -190,6 +193,7 @@ impl Server {
             failures: Failures::default(),
             throttle: Throttle::default(),
             revoked,
+            reusable: ReusableTokens::default(),
             verified: VerifiedTokens::default(),
             successors: Successors::default(),
             secret_uses: SecretUses::new(cx.now),

@@ -4,10 +4,13 @@ use std::sync::{Arc, OnceLock};
 use super::client_auth::{self, Authenticated, ClientCredentials};
 use super::families::{self, Concluded};
 use super::grants::{GRANTS, Grant, Limits};
-use super::issuer::{self, TokenResponse};
+use super::issuer::{self, AccessToken, TokenResponse};
+use super::reusable_tokens::Asked;
 use super::{Context, Decision, Failure, RegisteredClient, Server, TokenError};
 use crate::failpoint::failpoint;
-use crate::oauth::{Audience, Audiences, Client, ErrorCode, GrantType, OAuthError, Parameter, Parameters, Scope};
+use crate::oauth::{
+    Audience, Audiences, Client, ErrorCode, GrantType, NumericDate, OAuthError, Parameter, Parameters, Scope, Seconds,
+};
 
 /// A request to the token endpoint or one of its neighbours (RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1), without anything of
 /// HTTP but its credentials.
@@ -68,21 +71,44 @@ impl Server {
         let audiences = self.granted_audiences(&authorization.within, parameters)?;
         authorization.continuation.narrow_to(&scope, &audiences);
         let key = self.wheel.active(cx.now)?;
-        // Signed before anything is written: a signature that fails must not cost a refresh token.
         let client = &registered.client;
-        let response = issuer::issue(&self.settings, client, &authorization, scope, &audiences, &key, cx)?;
+        // A user's token is that user's alone, and says nothing about how the client keeps its own.
+        let for_itself = grant.grant_type() == GrantType::ClientCredentials;
+        let asked = for_itself
+            .then(|| Asked::by(&registered, request.secret_id(), key.kid(), (&scope, &audiences)))
+            .flatten();
+        if let Some((access_token, expires_in)) = asked.as_ref().and_then(|asked| self.given_before(asked, cx.now)) {
+            self.metrics.reused();
+            self.usage.reused(client, cx.now);
+            return Ok(Decision::Answer(TokenResponse::new(access_token, expires_in, scope)));
+        }
+        // Signed before anything is written: a signature that fails must not cost a refresh token.
+        let issued = issuer::issue(&self.settings, client, &authorization, &scope, &audiences, &key, cx)?;
         failpoint!("token.signed");
         let concluded = families::conclude(self, &registered, authorization.continuation, request, cx)?;
         self.metrics.signed();
-        // A user's token says nothing about how the client keeps its own.
-        if grant.grant_type() == GrantType::ClientCredentials {
-            self.usage.count(client, cx.now);
+        if for_itself {
+            self.usage.signed(client, cx.now);
         }
+        if let Some(asked) = asked {
+            self.reusable.keep(asked, &issued);
+        }
+        let response = TokenResponse::new(issued.access_token, issued.lifetime, scope);
         Ok(match concluded {
             Concluded::Nothing => Decision::Answer(response),
             Concluded::Given(refresh_token) => Decision::Answer(response.with(refresh_token)),
             Concluded::Once(refresh_token, exchanging) => Decision::Once(response.with(refresh_token), exchanging),
         })
+    }
+
+    /// The token that was given to who asked for the same a moment ago, and how long it lives yet. Not one that was revoked, and
+    /// none while this node may not know of that.
+    fn given_before(&self, asked: &Asked<'_>, now: NumericDate) -> Option<(AccessToken, Seconds)> {
+        // A token that has grown too old stays so when the clock is set back.
+        let latest = self.latest.at(now);
+        let token = self.reusable.find(asked, now, latest)?;
+        let stands = self.revoked.knows(&token.jti, now) == Some(false);
+        stands.then(|| (token.access_token.clone(), token.expires_at.since(latest)))
     }
 
     /// The client of a request, whatever the endpoint.

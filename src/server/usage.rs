@@ -4,13 +4,31 @@ use std::sync::{PoisonError, RwLock};
 
 use super::{Failure, Interval};
 use crate::oauth::{Client, NumericDate, Seconds};
-use crate::storage::{Store, UsageDay};
+use crate::storage::{Store, TokensGiven, UsageDay};
 
 /// How many tokens each client was given by this node since that was written down last.
 #[derive(Debug)]
 pub(super) struct Usage {
-    given: RwLock<HashMap<UsageDay, AtomicU64>>,
+    given: RwLock<HashMap<UsageDay, Given>>,
     flushing: Interval,
+}
+
+/// On one day to one client.
+#[derive(Debug, Default)]
+struct Given {
+    signed: AtomicU64,
+    reused: AtomicU64,
+}
+
+impl Given {
+    fn add(&self, tokens: TokensGiven) {
+        // Not what adds nothing: the line is shared by all threads.
+        for (count, more) in [(&self.signed, tokens.signed), (&self.reused, tokens.reused)] {
+            if more > 0 {
+                count.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// Time between two writings.
@@ -29,16 +47,24 @@ impl Usage {
         }
     }
 
-    /// The client is given a token.
-    pub(super) fn count(&self, client: &Client, now: NumericDate) {
-        let of = UsageDay::of(client.row, now);
-        if let Some(tokens) = self.given.read().unwrap_or_else(PoisonError::into_inner).get(&of) {
-            tokens.fetch_add(1, Ordering::Relaxed);
+    /// The client is given a new token.
+    pub(super) fn signed(&self, client: &Client, now: NumericDate) {
+        self.count(UsageDay::of(client.row, now), TokensGiven { signed: 1, reused: 0 });
+    }
+
+    /// The client is given a token again.
+    pub(super) fn reused(&self, client: &Client, now: NumericDate) {
+        self.count(UsageDay::of(client.row, now), TokensGiven { signed: 0, reused: 1 });
+    }
+
+    fn count(&self, of: UsageDay, tokens: TokensGiven) {
+        if let Some(given) = self.given.read().unwrap_or_else(PoisonError::into_inner).get(&of) {
+            given.add(tokens);
             return;
         }
         let mut given = self.given.write().unwrap_or_else(PoisonError::into_inner);
         if given.len() < MOST {
-            given.entry(of).or_default().fetch_add(1, Ordering::Relaxed);
+            given.entry(of).or_default().add(tokens);
         }
     }
 
@@ -62,28 +88,31 @@ impl Usage {
     }
 
     /// In one order on all nodes, so that two of them do not wait for each other in a circle.
-    fn take(&self) -> Vec<(UsageDay, u64)> {
+    fn take(&self) -> Vec<(UsageDay, TokensGiven)> {
         let given = std::mem::take(&mut *self.given.write().unwrap_or_else(PoisonError::into_inner));
         let mut given: Vec<_> = given
             .into_iter()
-            .map(|(of, tokens)| (of, tokens.into_inner()))
+            .map(|(of, Given { signed, reused })| {
+                let (signed, reused) = (signed.into_inner(), reused.into_inner());
+                (of, TokensGiven { signed, reused })
+            })
             .collect();
         given.sort_unstable_by_key(|(of, _)| (of.client, of.day));
         given
     }
 
     /// What could not be written is tried again with what comes then.
-    fn write(&self, store: &Store, some: &[(UsageDay, u64)]) -> Result<(), Failure> {
+    fn write(&self, store: &Store, some: &[(UsageDay, TokensGiven)]) -> Result<(), Failure> {
         if some.is_empty() {
             return Ok(());
         }
         Ok(store.add_usage(some).inspect_err(|_| self.put_back(some))?)
     }
 
-    fn put_back(&self, unwritten: &[(UsageDay, u64)]) {
+    fn put_back(&self, unwritten: &[(UsageDay, TokensGiven)]) {
         let mut given = self.given.write().unwrap_or_else(PoisonError::into_inner);
         for (of, tokens) in unwritten {
-            given.entry(*of).or_default().fetch_add(*tokens, Ordering::Relaxed);
+            given.entry(*of).or_default().add(*tokens);
         }
     }
 }
@@ -101,9 +130,10 @@ mod tests {
             (of.day, UsageDay::of(7, at(0)).day, UsageDay::of(7, at(86_400)).day),
             (-1, 0, 1)
         );
-        usage.put_back(&[(of, 3)]);
-        usage.put_back(&[(of, 4)]);
-        let given = usage.given.read().unwrap();
-        assert_eq!(given[&of].load(Ordering::Relaxed), 7);
+        let tokens = |signed, reused| TokensGiven { signed, reused };
+        usage.put_back(&[(of, tokens(3, 10))]);
+        usage.put_back(&[(of, tokens(4, 0))]);
+        usage.count(of, tokens(0, 1));
+        assert_eq!(usage.take(), [(of, tokens(7, 11))]);
     }
 }

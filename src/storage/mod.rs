@@ -59,5 +59,5 @@ pub use store::{PoolState, Settings, Store};
 pub use sweep::Swept;
 pub use turn::Waiting;
 pub use url::{DatabaseUrl, DatabaseUrlError};
-pub use usage::{ClientUsage, RefusedLogins, UsageDay};
+pub use usage::{ClientUsage, RefusedLogins, TokensGiven, UsageDay};
 pub use users::{NewUser, UserCreation, UserFilter, UserImport};

@@ -10,6 +10,7 @@ diesel::table! {
         scope -> Text,
         audiences -> Text,
         access_ttl -> Nullable<BigInt>,
+        token_reuse_window -> Nullable<BigInt>,
         token_type -> Text,
         claim_profile -> Text,
         introspect -> Bool,
@@ -196,6 +197,7 @@ diesel::table! {
         client -> BigInt,
         day -> BigInt,
         tokens -> BigInt,
+        reused -> BigInt,
     }
 }
 

@@ -27,6 +27,15 @@ impl UsageDay {
 
 const DAY: i64 = 86_400;
 
+/// How many tokens were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokensGiven {
+    /// Those that were new.
+    pub signed: u64,
+    /// How often one was given again.
+    pub reused: u64,
+}
+
 /// How much a client used the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientUsage {
@@ -34,8 +43,10 @@ pub struct ClientUsage {
     pub client_id: String,
     /// The life of its access tokens, if it has one of its own.
     pub access_ttl: Option<Seconds>,
-    /// How many tokens it was given.
+    /// How many tokens were signed for it.
     pub tokens: i64,
+    /// How often it was given one of them again.
+    pub reused: i64,
     /// On how many days it was given any.
     pub days: i64,
 }
@@ -53,14 +64,16 @@ pub struct RefusedLogins {
 
 impl Store {
     /// Adds up tokens of this node with those of all nodes before. Clients that are gone are left out.
-    pub fn add_usage(&self, usage: &[(UsageDay, u64)]) -> Result<(), Error> {
+    pub fn add_usage(&self, usage: &[(UsageDay, TokensGiven)]) -> Result<(), Error> {
         let usage = usage.to_vec();
         self.act(move |conn| {
-            for (of, tokens) in usage {
+            let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+            for (of, given) in usage {
                 let row = (
                     client_usage::client.eq(of.client),
                     client_usage::day.eq(of.day),
-                    client_usage::tokens.eq(i64::try_from(tokens).unwrap_or(i64::MAX)),
+                    client_usage::tokens.eq(count(given.signed)),
+                    client_usage::reused.eq(count(given.reused)),
                 );
                 let known: Option<i64> =
                     on!(conn, c => clients::table.find(of.client).select(clients::id).get_result(c).optional())?;
@@ -71,7 +84,10 @@ impl Store {
                     .values(row)
                     .on_conflict((client_usage::client, client_usage::day))
                     .do_update()
-                    .set(client_usage::tokens.eq(client_usage::tokens + excluded(client_usage::tokens)))
+                    .set((
+                        client_usage::tokens.eq(client_usage::tokens + excluded(client_usage::tokens)),
+                        client_usage::reused.eq(client_usage::reused + excluded(client_usage::reused)),
+                    ))
                     .execute(c))?;
             }
             Ok(Effect::none(()))
@@ -85,19 +101,21 @@ impl Store {
                 .inner_join(clients::table)
                 .filter(client_usage::day.ge(since.epoch().div_euclid(DAY)))
                 .order((clients::client_id, client_usage::day))
-                .select((clients::client_id, clients::access_ttl, client_usage::tokens, client_usage::day))
+                .select((clients::client_id, clients::access_ttl, client_usage::tokens, client_usage::reused))
                 .load(c))?;
             let mut usage: Vec<ClientUsage> = Vec::new();
-            for (client_id, access_ttl, tokens, _) in rows {
+            for (client_id, access_ttl, tokens, reused) in rows {
                 match usage.last_mut().filter(|last| last.client_id == client_id) {
                     Some(last) => {
                         last.tokens = last.tokens.saturating_add(tokens);
+                        last.reused = last.reused.saturating_add(reused);
                         last.days += 1;
                     }
                     None => usage.push(ClientUsage {
                         client_id,
                         access_ttl: access_ttl.map(Seconds::new),
                         tokens,
+                        reused,
                         days: 1,
                     }),
                 }

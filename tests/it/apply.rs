@@ -30,6 +30,7 @@ grant_types = ["client_credentials"]
 scope = "invoices:read invoices:write"
 audience = ["https://api.example", "orders"]
 access_ttl = "5m"
+token_reuse_window = "30s"
 token_endpoint_auth_methods = ["client_secret_basic"]
 token_type = "JWT"
 claim_profile = "simplejwt"
@@ -157,6 +158,7 @@ fn a_file_makes_clients_with_all_that_it_says_and_a_second_run_changes_nothing()
             ("scope", json!("invoices:read invoices:write")),
             ("audience", json!(["https://api.example", "orders"])),
             ("access_ttl", json!(300)),
+            ("token_reuse_window", json!(30)),
             ("token_type", json!("JWT")),
             ("claim_profile", json!("simplejwt")),
             ("introspect", json!(true)),

@@ -53,6 +53,7 @@ fn every_command_prints_one_json_document_or_a_table() {
         );
         for (own, back) in [
             ("--access-ttl", "--default-access-ttl"),
+            ("--token-reuse-window", "--no-token-reuse-window"),
             ("--refresh-ttl", "--default-refresh-ttl"),
             ("--refresh-absolute-ttl", "--default-refresh-absolute-ttl"),
             ("--refresh-retry-window", "--default-refresh-retry-window"),

@@ -96,4 +96,6 @@ mod support;
 #[cfg(test)]
 mod token;
 #[cfg(test)]
+mod token_reuse;
+#[cfg(test)]
 mod transport;

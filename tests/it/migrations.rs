@@ -69,6 +69,7 @@ fn the_version_before_goes_on_writing_while_nodes_are_replaced() {
         );
         let (client, _) = store.client(&ClientId::parse("old").unwrap()).unwrap().unwrap();
         assert_eq!(client.epoch, 0);
+        assert_eq!(client.metadata.token_reuse_window, None);
         assert_eq!(client.metadata.refresh_ttl, None);
         assert_eq!(client.metadata.refresh_absolute_ttl, None);
         assert_eq!(client.metadata.refresh_retry_window, None);

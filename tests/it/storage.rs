@@ -50,6 +50,7 @@ fn metadata() -> ClientMetadata {
         scope: Scope::parse("write read").unwrap(),
         audiences: Audiences::parse("https://api.example urn:other").unwrap(),
         access_ttl: None,
+        token_reuse_window: None,
         refresh_ttl: None,
         refresh_absolute_ttl: None,
         refresh_retry_window: None,

@@ -78,6 +78,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         audience,
         auth_methods,
         access_ttl,
+        token_reuse_window,
         refresh_ttl,
         refresh_absolute_ttl,
         refresh_retry_window,
@@ -96,6 +97,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         scope: union(&scope)?,
         audiences: audience.into_iter().collect(),
         access_ttl,
+        token_reuse_window,
         refresh_ttl,
         refresh_absolute_ttl,
         refresh_retry_window,
@@ -144,6 +146,7 @@ fn change(args: UpdateArgs) -> ClientChange {
         audience,
         auth_methods,
         access_ttl,
+        token_reuse_window,
         refresh_ttl,
         refresh_absolute_ttl,
         refresh_retry_window,
@@ -173,6 +176,7 @@ fn change(args: UpdateArgs) -> ClientChange {
         scope,
         audiences,
         access_ttl: span(args.default_access_ttl, access_ttl),
+        token_reuse_window: span(args.no_token_reuse_window, token_reuse_window),
         refresh_ttl: span(args.default_refresh_ttl, refresh_ttl),
         refresh_absolute_ttl: span(args.default_refresh_absolute_ttl, refresh_absolute_ttl),
         refresh_retry_window: span(args.default_refresh_retry_window, refresh_retry_window),
@@ -182,7 +186,7 @@ fn change(args: UpdateArgs) -> ClientChange {
     }
 }
 
-/// A time of the client's own: back to the server's, another one, or as it is.
+/// A time of the client's own: back to the server's or to none, another one, or as it is.
 fn span(back: bool, other: Option<Seconds>) -> Option<Option<Seconds>> {
     if back { Some(None) } else { other.map(Some) }
 }
@@ -215,6 +219,12 @@ fn lines(client: &ClientDocument) -> Vec<Vec<String>> {
         ("scope", client.scope.clone()),
         ("audience", audience),
         ("access token life", or_the_servers(client.access_ttl)),
+        (
+            "token reuse window",
+            client
+                .token_reuse_window
+                .map_or_else(|| "none".to_owned(), |span| Seconds::new(span).to_string()),
+        ),
         ("refresh token life", or_the_servers(client.refresh_ttl)),
         ("life of a login", or_the_servers(client.refresh_absolute_ttl)),
         ("retry window", or_the_servers(client.refresh_retry_window)),

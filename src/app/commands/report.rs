@@ -40,11 +40,12 @@ pub(super) fn run(process: &Process, command: &ReportCommand, format: Output) ->
                 vec![
                     line.client_id.clone(),
                     line.tokens_per_day.to_string(),
+                    line.reused_per_day.to_string(),
                     line.access_ttl.to_string(),
                     line.alive_at_once.to_string(),
                 ]
             };
-            let header = ["client_id", "tokens per day", "life", "alive at once"];
+            let header = ["client_id", "tokens per day", "reused per day", "life", "alive at once"];
             print(&reports.over_issuance(since, more_than)?, &header, row, format)
         }
         ReportCommand::FailedLogins { since, least } => {

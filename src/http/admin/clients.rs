@@ -107,6 +107,9 @@ struct NewClientDocument {
     #[serde(default)]
     audience: Vec<String>,
     access_ttl: Option<i64>,
+    /// How long a token is given again to who asks for the same with the same secret, at most 3600 and half of its life; absent for
+    /// never.
+    token_reuse_window: Option<i64>,
     refresh_ttl: Option<i64>,
     refresh_absolute_ttl: Option<i64>,
     refresh_retry_window: Option<i64>,
@@ -150,6 +153,7 @@ fn create(
             scope: scope(&new.scope)?,
             audiences: audiences(&new.audience)?,
             access_ttl: new.access_ttl.map(Seconds::new),
+            token_reuse_window: new.token_reuse_window.map(Seconds::new),
             refresh_ttl: new.refresh_ttl.map(Seconds::new),
             refresh_absolute_ttl: new.refresh_absolute_ttl.map(Seconds::new),
             refresh_retry_window: new.refresh_retry_window.map(Seconds::new),
@@ -203,6 +207,9 @@ struct ClientPatch {
     audience: Option<Vec<String>>,
     #[serde(default, deserialize_with = "or_null")]
     access_ttl: Option<Option<i64>>,
+    /// null for never.
+    #[serde(default, deserialize_with = "or_null")]
+    token_reuse_window: Option<Option<i64>>,
     #[serde(default, deserialize_with = "or_null")]
     refresh_ttl: Option<Option<i64>>,
     #[serde(default, deserialize_with = "or_null")]
@@ -247,6 +254,7 @@ fn update(call: &mut Call<'_, '_>, _: Nothing, patch: ClientPatch) -> Result<Rep
         scope: patch.scope.as_deref().map(scope).transpose()?,
         audiences: patch.audience.as_deref().map(audiences).transpose()?,
         access_ttl: span(patch.access_ttl),
+        token_reuse_window: span(patch.token_reuse_window),
         refresh_ttl: span(patch.refresh_ttl),
         refresh_absolute_ttl: span(patch.refresh_absolute_ttl),
         refresh_retry_window: span(patch.refresh_retry_window),

@@ -30,6 +30,7 @@ pub enum Member {
     Scope,
     Audiences,
     AccessTtl,
+    TokenReuseWindow,
     RefreshTtl,
     RefreshAbsoluteTtl,
     RefreshRetryWindow,
@@ -40,13 +41,14 @@ pub enum Member {
 
 impl Member {
     /// Every member, in the order in which people read them.
-    pub const ALL: [Member; 12] = [
+    pub const ALL: [Member; 13] = [
         Member::Name,
         Member::GrantTypes,
         Member::AuthMethods,
         Member::Scope,
         Member::Audiences,
         Member::AccessTtl,
+        Member::TokenReuseWindow,
         Member::RefreshTtl,
         Member::RefreshAbsoluteTtl,
         Member::RefreshRetryWindow,
@@ -64,6 +66,7 @@ impl Member {
             Member::Scope => "scope",
             Member::Audiences => "audience",
             Member::AccessTtl => "access_ttl",
+            Member::TokenReuseWindow => "token_reuse_window",
             Member::RefreshTtl => "refresh_ttl",
             Member::RefreshAbsoluteTtl => "refresh_absolute_ttl",
             Member::RefreshRetryWindow => "refresh_retry_window",
@@ -82,6 +85,7 @@ impl Member {
             Member::Scope => json!(metadata.scope),
             Member::Audiences => json!(metadata.audiences.iter().collect::<Vec<_>>()),
             Member::AccessTtl => json!(metadata.access_ttl),
+            Member::TokenReuseWindow => json!(metadata.token_reuse_window),
             Member::RefreshTtl => json!(metadata.refresh_ttl),
             Member::RefreshAbsoluteTtl => json!(metadata.refresh_absolute_ttl),
             Member::RefreshRetryWindow => json!(metadata.refresh_retry_window),
@@ -113,6 +117,8 @@ pub(super) fn differences(before: &ClientMetadata, after: &ClientMetadata) -> Va
 const LONGEST_ACCESS_TTL: Seconds = Seconds::days(1);
 /// Shortest life of an access token.
 const SHORTEST_ACCESS_TTL: Seconds = Seconds::new(10);
+/// Longest time for which a token is given again: who needs one for longer can keep it.
+const LONGEST_REUSE: Seconds = Seconds::hours(1);
 
 /// Refuses metadata that breaks a rule, and names the first.
 pub(super) fn check(metadata: &ClientMetadata) -> Result<(), BrokenRule> {
@@ -153,6 +159,12 @@ pub fn broken_rules(metadata: &ClientMetadata) -> Vec<BrokenRule> {
         metadata.access_ttl.is_none_or(access_fits),
         Member::AccessTtl,
         "an access token lives from 10s to 1d",
+    );
+    let reuse_fits = |window: Seconds| (Seconds::new(1)..=LONGEST_REUSE).contains(&window);
+    demand(
+        metadata.token_reuse_window.is_none_or(reuse_fits),
+        Member::TokenReuseWindow,
+        "a token is given again for 1s to 1h, and never past half of its life: leave the window out for never",
     );
     let grants = &metadata.grant_types;
     demand(

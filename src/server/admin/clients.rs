@@ -47,6 +47,8 @@ pub struct ClientChange {
     pub audiences: Option<Audiences>,
     /// `Some(None)` returns to the server's own life.
     pub access_ttl: Option<Option<Seconds>>,
+    /// `Some(None)` is for never.
+    pub token_reuse_window: Option<Option<Seconds>>,
     pub refresh_ttl: Option<Option<Seconds>>,
     pub refresh_absolute_ttl: Option<Option<Seconds>>,
     pub refresh_retry_window: Option<Option<Seconds>>,
@@ -65,6 +67,7 @@ impl ClientChange {
             scope: self.scope.unwrap_or_else(|| old.scope.clone()),
             audiences: self.audiences.unwrap_or_else(|| old.audiences.clone()),
             access_ttl: self.access_ttl.unwrap_or(old.access_ttl),
+            token_reuse_window: self.token_reuse_window.unwrap_or(old.token_reuse_window),
             refresh_ttl: self.refresh_ttl.unwrap_or(old.refresh_ttl),
             refresh_absolute_ttl: self.refresh_absolute_ttl.unwrap_or(old.refresh_absolute_ttl),
             refresh_retry_window: self.refresh_retry_window.unwrap_or(old.refresh_retry_window),
@@ -310,6 +313,7 @@ pub(in crate::server) fn facts(metadata: &ClientMetadata) -> serde_json::Value {
         "scope": metadata.scope,
         "audiences": metadata.audiences.to_string(),
         "access_ttl": metadata.access_ttl,
+        "token_reuse_window": metadata.token_reuse_window,
         "refresh_ttl": metadata.refresh_ttl,
         "refresh_absolute_ttl": metadata.refresh_absolute_ttl,
         "refresh_retry_window": metadata.refresh_retry_window,

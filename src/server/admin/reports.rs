@@ -51,8 +51,10 @@ pub struct NotableSecret {
 pub struct OverIssuance {
     /// The client.
     pub client_id: String,
-    /// How many it was given on a day on which it was given any, on average.
+    /// How many were signed for it on a day on which it was given any, on average.
     pub tokens_per_day: i64,
+    /// How often it was given one of them again on such a day, on average.
+    pub reused_per_day: i64,
     /// How long each lives, in seconds.
     #[schemars(with = "i64")]
     pub access_ttl: Seconds,
@@ -134,6 +136,7 @@ impl<'a> Reports<'a> {
                 OverIssuance {
                     client_id: usage.client_id,
                     tokens_per_day,
+                    reused_per_day: usage.reused / usage.days.max(1),
                     access_ttl,
                     alive_at_once: tokens_per_day.saturating_mul(access_ttl.get()) / Seconds::days(1).get(),
                 }

@@ -69,6 +69,7 @@ impl RequestedMetadata {
             scope: Scope::empty(),
             audiences: Audiences::default(),
             access_ttl: None,
+            token_reuse_window: None,
             refresh_ttl: None,
             refresh_absolute_ttl: None,
             refresh_retry_window: None,

@@ -113,6 +113,7 @@ pub(crate) fn metadata() -> ClientMetadata {
         scope: Scope::parse("read write").unwrap(),
         audiences: Audiences::parse("https://api.example https://other.example orders").unwrap(),
         access_ttl: None,
+        token_reuse_window: None,
         refresh_ttl: None,
         refresh_absolute_ttl: None,
         refresh_retry_window: None,
