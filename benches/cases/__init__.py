@@ -7,11 +7,13 @@ from cases.growth import Growth
 from cases.introspection import Introspection
 from cases.logins import Logins
 from cases.refresh import RefreshOnPostgres, RefreshOnSqlite
+from cases.reuse import Reuse
 from cases.tokens import Tokens
 
 # In the order of the report, by the name that --only takes.
 CASES = {
     "tokens": [Tokens],
+    "reuse": [Reuse],
     "jwks": [Documents],
     "flood": [Flood],
     "refresh": [RefreshOnPostgres, RefreshOnSqlite],

@@ -12,7 +12,7 @@ AIM = 0.80
 # Most memory at rest in MiB, and most milliseconds from the start to a token.
 MEMORY, START = 25, 150
 FORM = "grant_type=client_credentials"
-COUNTED = ("signatures", "database_statements")
+COUNTED = ("signatures", "tokens_reused", "database_statements")
 
 
 class Tokens(Case):
@@ -46,7 +46,7 @@ class Tokens(Case):
     def aims(self):
         [by_processor] = self.bars()
         loads = self.each(lambda one: one["tokens"][0])
-        self.tokens, self.statements = (sum(load[name] for load in loads) for name in COUNTED)
+        self.tokens, self.statements = (sum(load[name] for load in loads) for name in ("signatures", "database_statements"))
         self.ticked = self.ticker * sum(load["wall"] for load in loads)
         # A tick falls on this or that side of either end of a measurement.
         beyond = self.statements - self.ticked
@@ -79,14 +79,14 @@ class Tokens(Case):
         )
 
 
-def counted(node, seconds):
+def counted(node, seconds, client=None, answers="signatures"):
     """The server's own count, over exactly the time that its processor time is taken over."""
     before = [node.metric(f"keywheel_{name}_total") for name in COUNTED]
     begun, processor = time.monotonic(), node.server.processor_seconds()
-    load = node.load(TOKEN, seconds, node.service, FORM)
+    load = node.load(TOKEN, seconds, client or node.service, FORM)
     wall, processor = time.monotonic() - begun, node.server.processor_seconds() - processor
     counts = {name: node.metric(f"keywheel_{name}_total") - count for name, count in zip(COUNTED, before)}
-    return load | counts | {"per_cpu": counts["signatures"] / processor, "wall": wall}
+    return load | counts | {"per_cpu": counts[answers] / processor, "wall": wall}
 
 
 def mebibytes(memory):
