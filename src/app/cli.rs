@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand};
 pub(super) use self::observing::{AuditCommand, ReportCommand};
 pub(super) use self::registering::{CreateTokenArgs, RegistrationTokenCommand};
 use super::output::Output;
-use crate::oauth::{Audience, ClaimProfile, ClientAuthMethod, ClientId, GrantType, Scope, Seconds, TokenType};
+use crate::oauth::{
+    Audience, ClaimProfile, ClientAuthMethod, ClientId, GrantType, Scope, Seconds, SigningAlgorithm, TokenType,
+};
 use crate::server::admin::Activation;
 
 /// An OAuth 2 token service whose keys turn by themselves.
@@ -291,6 +293,9 @@ pub(super) enum KeysCommand {
         /// Turn at once, even if some verifiers may not know the key yet
         #[arg(long)]
         now: bool,
+        /// Whose keys: those that sign with RS256, PS256 or ES256 [default: the server's signing.alg]
+        #[arg(long, value_name = "ALG")]
+        alg: Option<SigningAlgorithm>,
     },
     /// Stop a key from signing, on every node within a second; its tokens stay good
     Taint {
@@ -347,6 +352,9 @@ pub(super) enum ImportCommand {
     Key {
         #[command(flatten)]
         pair: PairArgs,
+        /// What it signs with: RS256, PS256 or ES256 [default: the server's signing.alg]
+        #[arg(long, value_name = "ALG")]
+        alg: Option<SigningAlgorithm>,
         /// When it begins to sign: "now", or a time from now such as 48h [default: as soon as every verifier can know it]
         #[arg(long, value_name = "WHEN")]
         activate_at: Option<ActivationArg>,
@@ -359,7 +367,7 @@ pub(super) struct PairArgs {
     /// PEM file of the certificate, followed by those of its issuers
     #[arg(long, value_name = "FILE")]
     pub(super) certificate: PathBuf,
-    /// PEM file of its unencrypted RSA key (PKCS#8 or PKCS#1), or - for standard input
+    /// PEM file of its unencrypted key (PKCS#8, or PKCS#1 for RSA), or - for standard input
     #[arg(long, value_name = "FILE")]
     pub(super) key: PathBuf,
 }

@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 use super::settings::{SETTINGS, Setting, nearest};
-use crate::keys::{RotationPolicy, RotationSettings, RsaBits, SigningAlgorithm};
-use crate::oauth::{IssuerUrl, Seconds};
+use crate::keys::{RotationPolicy, RotationSettings, RsaBits};
+use crate::oauth::{IssuerUrl, Seconds, SigningAlgorithm};
 use crate::storage::DatabaseUrl;
 
 /// The effective configuration: the file, then the environment, then flags, the later ones winning.

@@ -69,7 +69,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         blocking: http::BlockingSettings::STORAGE,
         logins: http::BlockingSettings::logins(config.workers),
     };
-    let state = http::State::new(Arc::clone(&server), process.edge.clone(), &web)?;
+    let state = http::State::new(Arc::clone(&server), process.edge.clone(), &web);
     let listening = (public.local_addr()?, management.local_addr()?);
     actix_web::rt::System::new().block_on(async move {
         // Signals are caught before anybody can know that the server is up.

@@ -80,7 +80,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "file of the master key, instead of keys_dir/master.key",
     ),
-    setting("signing.alg", &["KEYWHEEL_SIGNING_ALG"], "RS256", "signature algorithm"),
+    setting(
+        "signing.alg",
+        &["KEYWHEEL_SIGNING_ALG"],
+        "RS256",
+        "signature algorithm of clients without their own: RS256, PS256 or ES256",
+    ),
     setting(
         "signing.rsa_bits",
         &["KEYWHEEL_SIGNING_RSA_BITS"],

@@ -6,7 +6,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
-use super::{State, peer, response};
+use super::{ENDPOINTS, State, peer, response};
 use crate::oauth::{Seconds, Thumbprint};
 use crate::server::{AskedGrant, Endpoint, Outcome};
 
@@ -56,7 +56,8 @@ pub(super) async fn metadata(state: web::Data<State>) -> HttpResponse {
         .server
         .metrics()
         .answered(Endpoint::Metadata, AskedGrant::default(), Outcome::Ok);
-    public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).body(state.metadata.clone())
+    let metadata = state.server.metadata(ENDPOINTS, state.edge.now());
+    public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).json(metadata)
 }
 
 /// The certificate of the authority that certifies every signing key: who pins it accepts every future key offline. After it those
@@ -93,7 +94,7 @@ pub(super) async fn key_pem(state: web::Data<State>, kid: web::Path<String>) -> 
 }
 
 const PEM: &str = "application/x-pem-file";
-/// The metadata changes with a restart alone.
+/// The metadata changes with a restart, and when an algorithm comes into use: a lead before it signs, which is longer.
 const METADATA_MAX_AGE: Seconds = Seconds::minutes(5);
 
 /// Anybody may read it, from any origin, and keep it for a while.

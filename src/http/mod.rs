@@ -85,17 +85,14 @@ pub struct State {
     jitter: AtomicU8,
     trusted_proxies: Vec<IpNet>,
     allowed_hosts: Vec<String>,
-    /// The metadata document, which only a restart changes.
-    metadata: web::Bytes,
     api: Arc<admin::Api>,
 }
 
 impl State {
     /// Joins the rules with the edge of the process.
-    pub fn new(server: Arc<Server>, edge: Edge, settings: &Settings) -> Result<Arc<Self>, serde_json::Error> {
-        let metadata = serde_json::to_vec(&server.metadata(ENDPOINTS))?.into();
+    pub fn new(server: Arc<Server>, edge: Edge, settings: &Settings) -> Arc<Self> {
         let issuer = server.issuer().clone();
-        Ok(Arc::new(State {
+        Arc::new(State {
             server,
             edge,
             blocking: Blocking::new(settings.blocking),
@@ -105,9 +102,8 @@ impl State {
             jitter: AtomicU8::new(0),
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
-            metadata,
             api: admin::Api::new(&issuer),
-        }))
+        })
     }
 }
 

@@ -1,54 +1,28 @@
-use std::fmt;
-use std::str::FromStr;
-
-use serde::Serialize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
+};
+use jsonwebtoken::Algorithm;
 use thiserror::Error;
 
-/// A JWS algorithm with which keywheel signs (RFC 7518 §3.1).
-///
-/// The set holds RS256 alone as yet: one key of another algorithm in the JWKS makes some verifiers drop the whole set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub enum SigningAlgorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256, which every verifier knows.
-    #[default]
-    #[serde(rename = "RS256")]
-    Rs256,
-}
+use crate::oauth::SigningAlgorithm;
 
-impl SigningAlgorithm {
-    /// Every algorithm.
-    pub const ALL: [SigningAlgorithm; 1] = [SigningAlgorithm::Rs256];
-
-    /// The value of `alg`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SigningAlgorithm::Rs256 => "RS256",
-        }
+/// How the library that signs names the verification of an algorithm's signatures.
+pub(super) fn verification(algorithm: SigningAlgorithm) -> &'static dyn VerificationAlgorithm {
+    match algorithm {
+        SigningAlgorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+        SigningAlgorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
+        SigningAlgorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
     }
 }
 
-impl fmt::Display for SigningAlgorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+/// How the library by which keys are proved names an algorithm.
+pub(super) fn jwa(algorithm: SigningAlgorithm) -> Algorithm {
+    match algorithm {
+        SigningAlgorithm::Rs256 => Algorithm::RS256,
+        SigningAlgorithm::Ps256 => Algorithm::PS256,
+        SigningAlgorithm::Es256 => Algorithm::ES256,
     }
 }
-
-impl FromStr for SigningAlgorithm {
-    type Err = UnknownAlgorithm;
-
-    /// Case matters (RFC 7515 §4.1.1).
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == text)
-            .ok_or_else(|| UnknownAlgorithm(text.to_owned()))
-    }
-}
-
-/// An algorithm with which keywheel does not sign.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("signing.alg \"{0}\" is not supported: use RS256")]
-pub struct UnknownAlgorithm(String);
 
 /// The size of an RSA modulus. Twice the size costs about six times the processor per token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -94,11 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_known_algorithms_and_sizes_are_accepted() {
-        assert_eq!("RS256".parse(), Ok(SigningAlgorithm::Rs256));
-        for text in ["", "rs256", "RS512", "HS256", "none"] {
-            assert!(text.parse::<SigningAlgorithm>().is_err(), "{text}");
-        }
+    fn only_known_sizes_are_accepted() {
         for bits in [2048, 3072, 4096] {
             assert_eq!(RsaBits::try_from(bits).map(RsaBits::get), Ok(bits));
         }

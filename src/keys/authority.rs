@@ -8,8 +8,8 @@ use rcgen::{
 };
 
 use super::certificate::{Authorized as _, parsed};
-use super::{Certificate, CertificateError, PrivateKey, PublicKey, RsaBits, Signer};
-use crate::oauth::{IssuerUrl, NumericDate, Seconds, Thumbprint};
+use super::{Certificate, CertificateError, KeyError, PrivateKey, PublicKey, RsaBits, Signer};
+use crate::oauth::{IssuerUrl, NumericDate, Seconds, SigningAlgorithm, Thumbprint};
 
 /// What a certificate says of a signing key.
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +34,19 @@ pub struct CertificateAuthority {
 }
 
 impl CertificateAuthority {
+    /// What an authority signs certificates with, whatever the certified keys sign with: every tool knows it.
+    pub(super) const ALGORITHM: SigningAlgorithm = SigningAlgorithm::Rs256;
+
     /// The size of the authority's key. It outlives hundreds of signing keys, so it is stronger than they are.
-    pub const BITS: RsaBits = RsaBits::Bits3072;
+    const BITS: RsaBits = RsaBits::Bits3072;
 
     /// How long an authority is valid. Pinning it is manual work, so it outlives the verifiers that do so.
     pub const LIFE: Seconds = Seconds::days(20 * 365);
+
+    /// A key for a new authority.
+    pub fn generate_key() -> Result<PrivateKey, KeyError> {
+        PrivateKey::generate(Self::ALGORITHM, Self::BITS)
+    }
 
     /// A new authority with `key`; `organization` says whose it is, the issuer's host for example.
     pub fn generate(
@@ -146,13 +154,16 @@ struct AuthorityKey(Signer);
 
 impl AuthorityKey {
     fn parse(pkcs8: &[u8]) -> Result<Self, CertificateError> {
-        Ok(AuthorityKey(Signer::from_pkcs8(pkcs8)?))
+        Ok(AuthorityKey(Signer::from_pkcs8(
+            CertificateAuthority::ALGORITHM,
+            pkcs8,
+        )?))
     }
 }
 
 impl PublicKeyData for AuthorityKey {
     fn der_bytes(&self) -> &[u8] {
-        self.0.pkcs1_public_key()
+        self.0.subject_public_key()
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {

@@ -19,7 +19,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate of an RSA key from its DER.
+    /// Reads a certificate from its DER. Its key is of a type with which keywheel signs.
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = parsed(der)?;
         let validity = certificate.validity();
@@ -28,7 +28,7 @@ impl Certificate {
             subject: certificate.subject().to_string(),
             not_before: NumericDate::from_epoch(validity.not_before.timestamp()),
             not_after: NumericDate::from_epoch(validity.not_after.timestamp()),
-            public_key: PublicKey::from_spki(certificate.public_key().raw).ok_or(CertificateError::NotRsa)?,
+            public_key: PublicKey::from_spki(certificate.public_key().raw).ok_or(CertificateError::OtherKeyType)?,
             uris: uris(&certificate),
         })
     }
@@ -81,8 +81,10 @@ pub enum CertificateError {
     #[error("the certificate is unreadable: give one X.509 certificate in DER")]
     Unreadable,
     /// The certificate is of a key that keywheel cannot use.
-    #[error("the certificate is not of an RSA key: use an RSA key of 2048 bits or more")]
-    NotRsa,
+    #[error(
+        "the certificate is neither of an RSA key nor of one on the curve P-256: use an RSA key of 2048 bits or more"
+    )]
+    OtherKeyType,
     /// The authority's private key is unusable.
     #[error("the private key of the certificate authority: {0}")]
     Key(#[from] super::KeyError),

@@ -9,7 +9,7 @@ use super::certificate::parsed;
 use super::pem;
 use super::private_key_file::private_key;
 use super::{Certificate, CertificateAuthority, CertificateError, Leaf, PrivateKey, RotationPolicy, Slot, TrustAnchor};
-use crate::oauth::{IssuerUrl, NumericDate, Seconds};
+use crate::oauth::{IssuerUrl, KeyType, NumericDate, Seconds, SigningAlgorithm};
 
 /// An operator's own authority, checked as far as that can be done before it certifies the first key.
 #[derive(Debug)]
@@ -31,11 +31,12 @@ impl ImportedAuthority {
         now: NumericDate,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, ImportError> {
-        let key = private_key(key)?;
+        let key = private_key(key, CertificateAuthority::ALGORITHM)?;
         let (der, issuers) = chain(certificates, now)?;
         let authority = CertificateAuthority::from_stored(&der, key.pkcs8()).map_err(ImportError::from)?;
         // The next key is made at the latest when the present one stops: a period from now. It must be able to serve to its end.
         let slot = Slot {
+            algorithm: policy.settings().algorithm,
             slot: 0,
             published_at: now,
             activates_at: now + policy.settings().period,
@@ -64,16 +65,15 @@ pub struct ImportedKey {
 
 impl ImportedKey {
     /// Reads the PEM of a certificate, followed by those above it, and the PEM of its private key. An issuer that is among `known`
-    /// need not be repeated. The key is to sign from `activates_at` on.
+    /// need not be repeated. The key is to sign with `algorithm` from `activates_at` on.
     pub fn read(
-        certificates: &str,
-        key: &str,
+        (certificates, key, algorithm): (&str, &str, SigningAlgorithm),
         known: &[TrustAnchor],
         policy: &RotationPolicy,
         activates_at: NumericDate,
         now: NumericDate,
     ) -> Result<Self, ImportError> {
-        let key = private_key(key)?;
+        let key = private_key(key, algorithm)?;
         let (der, issuers) = chain(certificates, now)?;
         let certificate = Certificate::parse(&der).map_err(ImportError::from)?;
         if certificate.public_key() != key.public_key() {
@@ -91,6 +91,7 @@ impl ImportedKey {
             return Err(ImportError::NoIssuer(facts.issuer().to_string()));
         }
         let slot = Slot {
+            algorithm,
             slot: 0,
             published_at: now,
             activates_at,
@@ -124,10 +125,15 @@ pub enum ImportError {
         "the private key is encrypted: decrypt it on the way with \"openssl pkey -in FILE | keywheel keys import … --key -\""
     )]
     Encrypted,
+    #[error("{algorithm} signs with {}\"", match algorithm.key_type() {
+        KeyType::Rsa => "a key of RSA: make one with \"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072",
+        KeyType::EcP256 => "a key on the curve P-256: make one with \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+    })]
+    OtherKeyType { algorithm: SigningAlgorithm },
     #[error(
-        "the private key is not of RSA: make one with \"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072\""
+        "the private key is not in PKCS#8: convert it on the way with \"openssl pkey -in FILE | keywheel keys import … --key -\""
     )]
-    NotRsa,
+    NotPkcs8,
     #[error("the private key has {0} bits: use one of 2048 to 4096 bits")]
     Size(u32),
     #[error("the private key is damaged, its parts do not agree: export it anew from where it was made")]
@@ -312,7 +318,13 @@ mod tests {
     }
 
     fn signing_key(certificates: &[&[u8]], of: usize, activates_at: i64) -> Result<ImportedKey, ImportError> {
-        ImportedKey::read(&pems(certificates), &key(of), &[], &policy(), at(activates_at), at(0))
+        ImportedKey::read(
+            (&pems(certificates), &key(of), SigningAlgorithm::Rs256),
+            &[],
+            &policy(),
+            at(activates_at),
+            at(0),
+        )
     }
 
     /// The certificate with the OID of its signature turned into SHA-1 with RSA. The signature is spoilt, but the hash is looked at
@@ -389,7 +401,14 @@ mod tests {
             TrustAnchor::parse(&ca()).unwrap(),
         ];
         let read = |known: &[TrustAnchor]| {
-            ImportedKey::read(&pems(&[&leaf()]), &key(LEAF), known, &policy(), at(0), at(0)).map(drop)
+            ImportedKey::read(
+                (&pems(&[&leaf()]), &key(LEAF), SigningAlgorithm::Rs256),
+                known,
+                &policy(),
+                at(0),
+                at(0),
+            )
+            .map(drop)
         };
         assert_eq!(read(&known), Ok(()));
         let refusal = read(&known[..1]).unwrap_err().to_string();

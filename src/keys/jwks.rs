@@ -48,7 +48,7 @@ mod tests {
 
     use super::super::testing::{at, record, ring};
     use super::*;
-    use crate::oauth::JwkSet;
+    use crate::oauth::{JwkSet, SigningAlgorithm};
 
     fn two() -> KeyRing {
         ring([record(0, 1, 1_000, 1_000), record(1, 2, 1_000, 5_000)])
@@ -84,7 +84,8 @@ mod tests {
         let etag = |now| ring.jwks(at(now)).etag;
         let (before, removed) = (
             etag(1_000),
-            ring.removed_at(ring.active(at(1_000)).unwrap().kid()).unwrap(),
+            ring.removed_at(ring.active(SigningAlgorithm::Rs256, at(1_000)).unwrap().kid())
+                .unwrap(),
         );
         // The active key changes at 5000, but not the set.
         assert_eq!(before, etag(5_000));

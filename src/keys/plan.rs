@@ -1,18 +1,17 @@
 use std::fmt;
 
 use serde::Serialize;
-use thiserror::Error;
 
-use super::plan_reasons::{Reasons, too_slow};
-use super::{HOLD_MARGIN, KeyRing, KeyState, LongestLife, RotationPolicy};
-use crate::oauth::{NumericDate, Seconds, Thumbprint};
+use super::plan_reasons::Reasons;
+use super::{CLOCK_SKEW, Demand, HOLD_MARGIN, KeyRing, KeyState, LongestLife, PlanWarning, RotationPolicy};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, Thumbprint};
 
 /// What will happen to the keys, if nobody interferes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// In order of time.
     pub events: Vec<PlannedEvent>,
-    /// The keys that they happen to, in the order in which they sign.
+    /// The keys that they happen to: those of an algorithm after another, in the order in which they sign.
     pub spans: Vec<KeySpan>,
     /// What an operator should know of.
     pub warnings: Vec<PlanWarning>,
@@ -23,6 +22,8 @@ pub struct Plan {
 pub struct KeySpan {
     /// The key; `None` for one that is not made yet.
     pub kid: Option<Thumbprint>,
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
     /// When it appears in the JWKS.
     pub published_at: NumericDate,
     /// When it begins to sign; `None` when it never does.
@@ -33,53 +34,6 @@ pub struct KeySpan {
     pub removed_at: Option<NumericDate>,
 }
 
-/// Something about the keys that is close to a bound, or beyond it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PlanWarning {
-    /// Nothing can sign.
-    #[error("no key can sign: start a server, it makes one at once")]
-    NothingSigns,
-    /// The next key is missing: the turn that comes will be late.
-    #[error(
-        "no next key is published: start a server, it makes one; the next turn waits until every verifier knows it"
-    )]
-    NoNextKey,
-    /// A key begins to sign before every verifier knows it.
-    #[error(
-        "{kid} begins to sign at {starts}, but the slowest verifier knows it only at {known_at}: verifiers may refuse its tokens until \
-         then. It was brought forward by hand, or signing.slowest_verifier was raised since"
-    )]
-    TooSoon {
-        /// The key.
-        kid: Thumbprint,
-        /// When it begins to sign.
-        starts: NumericDate,
-        /// When the slowest verifier has fetched it.
-        known_at: NumericDate,
-    },
-    /// Libraries are slower by their defaults than the settings allow for.
-    #[error(
-        "by their defaults these refuse a new key for longer than signing.slowest_verifier and signing.jwks_max_age allow for: {0}. If one of \
-         them verifies your tokens, raise signing.slowest_verifier to that, or have it fetch the JWK set sooner"
-    )]
-    SlowVerifiers(String),
-    /// The period is hardly longer than it has to be.
-    #[error(
-        "signing.period ({period}) leaves little beyond what verifiers need to learn of a key ({lead}): a server that is away for longer \
-         than {spare} turns late. Set it to {advised} or more"
-    )]
-    ShortPeriod {
-        /// `signing.period`.
-        period: Seconds,
-        /// How long a key is published at least before it signs.
-        lead: Seconds,
-        /// The difference.
-        spare: Seconds,
-        /// A period that leaves room.
-        advised: Seconds,
-    },
-}
-
 /// One thing that will happen to one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedEvent {
@@ -87,6 +41,9 @@ pub struct PlannedEvent {
     pub at: NumericDate,
     /// To which key; `None` for one that is not made yet.
     pub kid: Option<Thumbprint>,
+    /// What the key signs with.
+    #[serde(rename = "alg")]
+    pub algorithm: SigningAlgorithm,
     /// What.
     pub what: PlannedChange,
     /// Why then, for people.
@@ -120,10 +77,13 @@ impl fmt::Display for PlannedChange {
 }
 
 /// A key that signs now or later.
-struct Turn {
-    kid: Option<Thumbprint>,
-    published_at: NumericDate,
-    starts: NumericDate,
+pub(super) struct Turn {
+    pub(super) kid: Option<Thumbprint>,
+    pub(super) algorithm: SigningAlgorithm,
+    pub(super) published_at: NumericDate,
+    pub(super) starts: NumericDate,
+    /// When it stops; `None` beyond the plan.
+    stops: Option<NumericDate>,
     /// When it would start, if nobody had put it off or brought it forward; `None` for the key that signs.
     planned: Option<NumericDate>,
     token_life: Seconds,
@@ -133,11 +93,16 @@ struct Turn {
 const TURNS: usize = 3;
 
 impl RotationPolicy {
-    /// What will happen until the active key has changed three times. `longest` is named where it decides.
-    pub fn plan(&self, ring: &KeyRing, longest: Option<&LongestLife>, now: NumericDate) -> Plan {
+    /// What will happen until the active key of each algorithm has changed three times. `longest` is named where it decides.
+    pub fn plan(&self, ring: &KeyRing, demand: &Demand, longest: Option<&LongestLife>, now: NumericDate) -> Plan {
         let reasons = Reasons { policy: self, longest };
         let mut events = leaving(ring, &reasons, now);
-        let turns = self.turns(ring, now);
+        let settled_at = self.settled_at(ring, demand, now);
+        let mut turns = Vec::new();
+        for algorithm in SigningAlgorithm::ALL {
+            let end = (!self.wants(demand, algorithm, now)).then_some(settled_at);
+            turns.extend(self.turns(ring, algorithm, end, now));
+        }
         for turn in &turns {
             if turn.kid.is_none() {
                 let reason = reasons.publication(turn.starts.since(turn.published_at));
@@ -148,9 +113,14 @@ impl RotationPolicy {
                 events.push(turn.event(turn.starts, PlannedChange::Activate, reason));
             }
         }
-        for (turn, successor) in turns.iter().zip(turns.iter().skip(1)) {
-            let stops = successor.starts;
-            events.push(turn.event(stops, PlannedChange::StopSigning, "its successor takes over".to_owned()));
+        for turn in &turns {
+            let Some(stops) = turn.stops else { continue };
+            let reason = if self.wants(demand, turn.algorithm, now) {
+                "its successor takes over".to_owned()
+            } else {
+                format!("nobody wants {} any more", turn.algorithm)
+            };
+            events.push(turn.event(stops, PlannedChange::StopSigning, reason));
             let reason = reasons.removal(turn.token_life);
             events.push(turn.event(stops + turn.token_life + HOLD_MARGIN, PlannedChange::Remove, reason));
         }
@@ -158,50 +128,33 @@ impl RotationPolicy {
         Plan {
             events,
             spans: spans(ring, &turns, now),
-            warnings: self.warnings(ring, &turns, now),
+            warnings: self.warnings(ring, demand, &turns, now),
         }
     }
 
-    fn warnings(&self, ring: &KeyRing, turns: &[Turn], now: NumericDate) -> Vec<PlanWarning> {
-        let mut warnings = Vec::new();
-        if ring.active(now).is_none() {
-            warnings.push(PlanWarning::NothingSigns);
-        }
-        if ring.next(now).is_none() {
-            warnings.push(PlanWarning::NoNextKey);
-        }
-        let coming = turns.iter().filter(|turn| turn.starts > now);
-        warnings.extend(coming.filter_map(|turn| {
-            let known_at = turn.published_at + self.lead();
-            let kid = turn.kid.clone()?;
-            let starts = turn.starts;
-            (starts < known_at).then_some(PlanWarning::TooSoon { kid, starts, known_at })
-        }));
-        let slow: Vec<String> = too_slow(self)
+    /// When every algorithm that is wanted has a key that signs: until then the others may have to stand in.
+    fn settled_at(&self, ring: &KeyRing, demand: &Demand, now: NumericDate) -> NumericDate {
+        let wanted = SigningAlgorithm::ALL
             .into_iter()
-            .map(|(name, span)| format!("{name} ({span})"))
-            .collect();
-        if !slow.is_empty() {
-            warnings.push(PlanWarning::SlowVerifiers(slow.join(", ")));
-        }
-        let (period, lead) = (self.settings().period, self.lead());
-        if period < lead + lead / 4 {
-            warnings.push(PlanWarning::ShortPeriod {
-                period,
-                lead,
-                spare: Seconds::new(period.get() - lead.get()),
-                advised: lead + lead / 4,
-            });
-        }
-        warnings
+            .filter(|algorithm| self.wants(demand, *algorithm, now));
+        let begins =
+            wanted.filter_map(|algorithm| self.turns(ring, algorithm, None, now).first().map(|turn| turn.starts));
+        begins.max().map_or(now, |begins| now.max(begins + CLOCK_SKEW))
     }
 
-    /// The active key and the three after it: those that exist, then those that the policy will make.
-    fn turns(&self, ring: &KeyRing, now: NumericDate) -> Vec<Turn> {
-        let active = ring.active(now);
+    /// The active key of an algorithm and the three after it: those that exist, then those that the policy will make. None begins at
+    /// `end` or later.
+    fn turns(
+        &self,
+        ring: &KeyRing,
+        algorithm: SigningAlgorithm,
+        end: Option<NumericDate>,
+        now: NumericDate,
+    ) -> Vec<Turn> {
+        let active = ring.active(algorithm, now);
         let mut existing: Vec<_> = ring
             .keys()
-            .filter(|key| key.can_sign())
+            .filter(|key| key.record().alg == algorithm && key.can_sign())
             .filter(|key| {
                 let state = ring.state(key.kid(), now);
                 state == Some(KeyState::Next) || active.is_some_and(|active| active.kid() == key.kid())
@@ -212,8 +165,10 @@ impl RotationPolicy {
             .into_iter()
             .map(|key| Turn {
                 kid: Some(key.kid().clone()),
+                algorithm,
                 published_at: key.record().published_at,
                 starts: ring.starts_at(key.kid()).unwrap_or(key.record().activates_at),
+                stops: None,
                 planned: active
                     .filter(|active| active.kid() != key.kid())
                     .map(|active| self.activation_after(active.record().activates_at, key.record().published_at)),
@@ -221,21 +176,38 @@ impl RotationPolicy {
             })
             .collect();
         let mut activation = active.map(|key| key.record().activates_at);
-        if let Some(next) = ring.next(now) {
+        if let Some(next) = ring.next(algorithm, now) {
             activation = Some(next.record().activates_at);
         }
-        while turns.len() <= TURNS {
+        // Of an algorithm that nobody wants no first key is made.
+        while turns.len() <= TURNS && (end.is_none() || !turns.is_empty()) {
             // A key is made when the one before it begins to sign.
             let published_at = turns.last().map_or(now, |before| before.starts.max(now));
-            let starts = activation.map_or(now, |before| self.activation_after(before, published_at));
+            let starts = match activation {
+                Some(before) => self.activation_after(before, published_at),
+                None if self.signs_at_once(ring, algorithm, now) => now,
+                None => published_at + self.lead(),
+            };
             activation = Some(starts);
             turns.push(Turn {
                 kid: None,
+                algorithm,
                 published_at,
                 starts,
+                stops: None,
                 planned: Some(starts),
                 token_life: self.settings().longest_access_ttl,
             });
+        }
+        turns.retain(|turn| end.is_none_or(|end| turn.starts < end));
+        let successors: Vec<_> = turns
+            .iter()
+            .skip(1)
+            .map(|turn| Some(turn.starts))
+            .chain([end])
+            .collect();
+        for (turn, stops) in turns.iter_mut().zip(successors) {
+            turn.stops = stops;
         }
         turns
     }
@@ -246,6 +218,7 @@ impl Turn {
         PlannedEvent {
             at,
             kid: self.kid.clone(),
+            algorithm: self.algorithm,
             what,
             reason,
         }
@@ -255,30 +228,36 @@ impl Turn {
 /// The lives of all keys that are published or will be.
 fn spans(ring: &KeyRing, turns: &[Turn], now: NumericDate) -> Vec<KeySpan> {
     let in_turn = |kid: &Thumbprint| turns.iter().any(|turn| turn.kid.as_ref() == Some(kid));
-    let mut held: Vec<KeySpan> = ring
-        .published(now)
-        .filter(|key| !in_turn(key.kid()))
-        .map(|key| KeySpan {
-            kid: Some(key.kid().clone()),
-            published_at: key.record().published_at,
-            starts: ring.starts_at(key.kid()).filter(|starts| *starts <= now),
-            stops: ring.superseded_at(key.kid()),
-            removed_at: ring.removed_at(key.kid()),
-        })
-        .collect();
-    held.reverse();
-    let successors = turns.iter().skip(1).map(Some).chain([None]);
-    let to_sign = turns.iter().zip(successors).map(|(turn, successor)| {
-        let stops = successor.map(|successor| successor.starts);
-        KeySpan {
-            kid: turn.kid.clone(),
-            published_at: turn.published_at,
-            starts: Some(turn.starts),
-            stops,
-            removed_at: stops.map(|stops| stops + turn.token_life + HOLD_MARGIN),
-        }
-    });
-    held.into_iter().chain(to_sign).collect()
+    let of = |algorithm: SigningAlgorithm| {
+        let mut held: Vec<KeySpan> = ring
+            .published(now)
+            .filter(|key| key.record().alg == algorithm && !in_turn(key.kid()))
+            .map(|key| KeySpan {
+                kid: Some(key.kid().clone()),
+                algorithm,
+                published_at: key.record().published_at,
+                starts: ring.starts_at(key.kid()).filter(|starts| *starts <= now),
+                stops: ring.superseded_at(key.kid()),
+                removed_at: ring.removed_at(key.kid()),
+            })
+            .collect();
+        held.reverse();
+        held
+    };
+    let to_sign = |turn: &Turn| KeySpan {
+        kid: turn.kid.clone(),
+        algorithm: turn.algorithm,
+        published_at: turn.published_at,
+        starts: Some(turn.starts),
+        stops: turn.stops,
+        removed_at: turn.stops.map(|stops| stops + turn.token_life + HOLD_MARGIN),
+    };
+    let mut spans = Vec::new();
+    for algorithm in SigningAlgorithm::ALL {
+        spans.extend(of(algorithm));
+        spans.extend(turns.iter().filter(|turn| turn.algorithm == algorithm).map(to_sign));
+    }
+    spans
 }
 
 /// The removal of the keys that are published and sign no more.
@@ -291,6 +270,7 @@ fn leaving(ring: &KeyRing, reasons: &Reasons<'_>, now: NumericDate) -> Vec<Plann
         Some(PlannedEvent {
             at: ring.removed_at(key.kid())?,
             kid: Some(key.kid().clone()),
+            algorithm: key.record().alg,
             what: PlannedChange::Remove,
             reason: reasons.removal(key.record().longest_token_life),
         })
@@ -300,17 +280,19 @@ fn leaving(ring: &KeyRing, reasons: &Reasons<'_>, now: NumericDate) -> Vec<Plann
 
 #[cfg(test)]
 mod tests {
+    use super::super::AlgorithmUse;
     use super::super::policy::default_settings;
     use super::super::testing::{at, record, ring};
     use super::PlannedChange::{Activate, Publish, Remove, StopSigning};
     use super::*;
+    use crate::oauth::Seconds;
 
     const DAY: i64 = 86_400;
 
     fn planned(ring: &KeyRing, now: i64) -> Vec<(i64, Option<i64>, PlannedChange)> {
         let plan = RotationPolicy::new(default_settings())
             .unwrap()
-            .plan(ring, None, at(now));
+            .plan(ring, &Demand::default(), None, at(now));
         plan.events
             .into_iter()
             .map(|event| {
@@ -355,7 +337,7 @@ mod tests {
             record(2, 3, 30 * DAY, 60 * DAY),
         ]);
         let policy = RotationPolicy::new(default_settings()).unwrap();
-        let plan = policy.plan(&ring, None, at(30 * DAY + 1));
+        let plan = policy.plan(&ring, &Demand::default(), None, at(30 * DAY + 1));
         let spans: Vec<_> = plan
             .spans
             .iter()
@@ -391,7 +373,7 @@ mod tests {
         };
         let policy = RotationPolicy::new(settings).unwrap();
         let told = |ring: &KeyRing, now| {
-            let warnings = policy.plan(ring, None, at(now)).warnings;
+            let warnings = policy.plan(ring, &Demand::default(), None, at(now)).warnings;
             warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
         let said = told(&KeyRing::default(), 0);
@@ -425,10 +407,10 @@ mod tests {
         let policy = RotationPolicy::new(default_settings()).unwrap();
         let ring = ring([record(0, 1, 0, 0)]);
         let now = at(45 * DAY);
-        let [super::super::Step::Create(slot)] = policy.due(&ring, now)[..] else {
+        let [super::super::Step::Create(slot)] = policy.due(&ring, &Demand::default(), now)[..] else {
             panic!("one key is due");
         };
-        let plan = policy.plan(&ring, None, now).events;
+        let plan = policy.plan(&ring, &Demand::default(), None, now).events;
         let event = |what| {
             plan.iter()
                 .find(|event| event.kid.is_none() && event.what == what)
@@ -437,5 +419,55 @@ mod tests {
         assert_eq!(event(Publish).at, slot.published_at);
         assert_eq!(event(Activate).at, slot.activates_at);
         assert!(event(Publish).reason.contains("86410s"), "{}", event(Publish).reason);
+    }
+
+    fn by_algorithm(ring: &KeyRing, demand: &Demand, own: SigningAlgorithm, now: i64) -> Plan {
+        let settings = super::super::RotationSettings {
+            algorithm: own,
+            ..default_settings()
+        };
+        RotationPolicy::new(settings).unwrap().plan(ring, demand, None, at(now))
+    }
+
+    #[test]
+    fn a_changed_setting_is_planned_as_it_will_be_done() {
+        use SigningAlgorithm::{Es256, Rs256};
+        let lead = DAY + 10;
+        let ring = ring([record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY)]);
+        let used = AlgorithmUse {
+            algorithm: Rs256,
+            wanted_at: at(0),
+            served_at: Some(at(0)),
+        };
+        let plan = by_algorithm(&ring, &Demand::new([used]), Es256, DAY);
+        let begins = DAY + lead;
+        let told: Vec<_> = plan
+            .events
+            .iter()
+            .filter(|event| event.at <= at(begins + DAY))
+            .map(|event| (event.at.epoch(), event.algorithm, event.kid.is_some(), event.what))
+            .collect();
+        let hold = 600 + HOLD_MARGIN.get();
+        assert_eq!(
+            told,
+            [
+                (DAY, Es256, false, Publish),
+                (begins, Es256, false, Activate),
+                (begins, Es256, false, Publish),
+                (begins + 5, Rs256, true, StopSigning),
+                (begins + 5 + hold, Rs256, true, Remove),
+            ]
+        );
+        let reason = &plan.events[3].reason;
+        assert_eq!(reason, "nobody wants RS256 any more");
+        assert!(plan.spans.iter().map(|span| span.algorithm).is_sorted());
+        let warned: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
+        assert!(
+            warned.iter().any(|warning| warning.contains("signed with RS256")),
+            "{warned:?}"
+        );
+        // While servers are still set to it, it goes on.
+        let lingering = by_algorithm(&ring, &Demand::new([used]), Es256, 3_599);
+        assert!(!lingering.events.iter().any(|event| event.reason.contains("any more")));
     }
 }

@@ -1,6 +1,6 @@
 use super::broken_promise::{at_least, at_most};
-use super::{BrokenPromise, KeyRecord, KeyRing, KeyState, PolicyError, RsaBits, SigningAlgorithm, Turning};
-use crate::oauth::{NumericDate, Seconds, Thumbprint};
+use super::{BrokenPromise, KeyRecord, KeyRing, PolicyError, RsaBits, Slot, Step, Turning};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, Thumbprint};
 
 /// How long a node may take to see a row that another wrote. Nodes ask every second; this allows for a slow answer.
 pub const NODE_REFRESH: Seconds = Seconds::new(5);
@@ -16,7 +16,7 @@ pub const HOLD_MARGIN: Seconds = Seconds::new(NODE_REFRESH.get() + 2 * CLOCK_SKE
 /// What an operator sets of the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotationSettings {
-    /// `signing.alg`.
+    /// `signing.alg`: what clients without a wish of their own are signed for with.
     pub algorithm: SigningAlgorithm,
     /// `signing.rsa_bits`.
     pub rsa_bits: RsaBits,
@@ -94,68 +94,35 @@ impl RotationPolicy {
         self.settings.longest_access_ttl + HOLD_MARGIN
     }
 
-    /// What must be done now. The steps do not depend on who does them: of two nodes that do the same, one finds the slot
-    /// taken or the private half gone, and that is no error.
-    pub fn due<K: Turning>(&self, ring: &KeyRing<K>, now: NumericDate) -> Vec<Step> {
-        let retired = ring.keys().filter(|key| {
-            let state = ring.state(&key.record().kid, now);
-            key.can_sign() && matches!(state, Some(KeyState::Retired | KeyState::Revoked))
-        });
-        let mut steps: Vec<Step> = retired.map(|key| Step::Destroy(key.record().kid.clone())).collect();
-        if ring.keys().any(|key| self.knows_too_short_a_life(&**key)) {
-            steps.push(Step::Raise(self.settings.longest_access_ttl));
-        }
-        steps.extend(ring.keys().filter_map(|key| self.postponed(ring, &**key, now)));
-        let mut slot = ring.keys().map(|key| key.record().slot).max().unwrap_or_default() + 1;
-        let active = ring.active(now).map(|key| key.record().activates_at);
-        let active = active.unwrap_or_else(|| {
-            // Nothing can sign, so nothing is gained by waiting: either nobody has fetched any set yet, or all keys were barred.
-            steps.push(Step::Create(Slot {
-                slot,
-                published_at: now,
-                activates_at: now,
-            }));
-            slot += 1;
-            now
-        });
-        if ring.next(now).is_none() {
-            steps.push(Step::Create(Slot {
-                slot,
-                published_at: now,
-                activates_at: self.activation_after(active, now),
-            }));
-        }
-        let short = ring
-            .keys()
-            .filter(|key| self.is_certified_too_briefly(ring, &**key, now));
-        steps.extend(short.map(|key| Step::Renew(key.record().kid.clone())));
-        steps
-    }
-
-    /// A key that would begin to sign before every verifier knows it, because it was published when settings allowed that. Not
-    /// one that signs: an operator's `--now` is not taken back, by no node whose clock is behind.
-    fn postponed<K: Turning>(&self, ring: &KeyRing<K>, key: &K, now: NumericDate) -> Option<Step> {
-        let record = key.record();
-        let (from, to) = (record.activates_at, record.published_at + self.lead());
-        let waits = from > now + CLOCK_SKEW && ring.state(&record.kid, now) == Some(KeyState::Next);
-        (waits && from < to).then(|| Step::Postpone {
-            kid: record.kid.clone(),
-            from,
-            to,
-        })
-    }
-
     /// How long who fetched the JWKS once is taken for somebody who verifies: a turn that waits for them must know of those who
     /// came just before its key was published.
     pub fn fetchers_memory(&self) -> Seconds {
         self.settings.period * 2 + self.settings.wait_for_fetchers
     }
 
-    /// How a planned turn that is about to happen can be put off a little, for the sake of fetchers that have not got the next key
+    /// How planned turns that are about to happen can be put off a little, for the sake of fetchers that have not got the next key
     /// yet: which key they need, and what to do. Not one that an operator brought forward, and never beyond the limit.
-    pub fn wait<'a, K: Turning>(&self, ring: &'a KeyRing<K>, now: NumericDate) -> Option<(&'a KeyRecord, Step)> {
-        let (active, next) = (ring.active(now)?.record(), ring.next(now)?.record());
-        let planned = self.activation_after(active.activates_at, next.published_at);
+    pub fn waits<'a, K: Turning>(
+        &self,
+        ring: &'a KeyRing<K>,
+        now: NumericDate,
+    ) -> impl Iterator<Item = (&'a KeyRecord, Step)> {
+        SigningAlgorithm::ALL
+            .into_iter()
+            .filter_map(move |algorithm| self.wait(ring, algorithm, now))
+    }
+
+    fn wait<'a, K: Turning>(
+        &self,
+        ring: &'a KeyRing<K>,
+        algorithm: SigningAlgorithm,
+        now: NumericDate,
+    ) -> Option<(&'a KeyRecord, Step)> {
+        let next = ring.next(algorithm, now)?.record();
+        let planned = self.planned(
+            ring.active(algorithm, now).map(|active| active.record()),
+            next.published_at,
+        );
         let (from, latest) = (next.activates_at, planned + self.settings.wait_for_fetchers);
         let to = latest.min(from + (self.settings.wait_for_fetchers / WAITS).max(SHORTEST_WAIT));
         // Late enough to know who came, and so early that no node signs with it by then.
@@ -166,19 +133,16 @@ impl RotationPolicy {
         })
     }
 
-    /// Whether a token signed by this key may outlive what the key knows: a node with other settings has published it.
-    fn knows_too_short_a_life<K: Turning>(&self, key: &K) -> bool {
-        key.can_sign() && key.record().longest_token_life < self.settings.longest_access_ttl
-    }
-
-    /// The present next key and the soonest instant at which it may begin to sign; it never begins later than planned.
+    /// The present next key of the algorithm and the soonest instant at which it may begin to sign; it never begins later than
+    /// planned.
     pub fn early_activation<K: Turning>(
         &self,
         ring: &KeyRing<K>,
+        algorithm: SigningAlgorithm,
         now: NumericDate,
         urgency: Urgency,
     ) -> Option<(Thumbprint, NumericDate)> {
-        let next = ring.next(now)?;
+        let next = ring.next(algorithm, now)?;
         let record = next.record();
         let soonest = match urgency {
             Urgency::WhenSafe => now.max(record.published_at + self.lead()).min(record.activates_at),
@@ -197,43 +161,18 @@ impl RotationPolicy {
         self.certificate_needed_for(slot) + self.settings.period
     }
 
+    /// When a key published at `published_at` begins to sign: after `active`, or as the first of its algorithm.
+    pub(super) fn planned(&self, active: Option<&KeyRecord>, published_at: NumericDate) -> NumericDate {
+        match active {
+            Some(active) => self.activation_after(active.activates_at, published_at),
+            None => published_at + self.lead(),
+        }
+    }
+
     /// When a key published at `published_at` begins to sign, after one that began at `before`.
     pub(super) fn activation_after(&self, before: NumericDate, published_at: NumericDate) -> NumericDate {
         (before + self.settings.period).max(published_at + self.lead())
     }
-}
-
-/// Something to be done to the keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Let a key begin to sign later, if it still begins when it did.
-    Postpone {
-        /// The key.
-        kid: Thumbprint,
-        /// When it would begin.
-        from: NumericDate,
-        /// When it may.
-        to: NumericDate,
-    },
-    /// Let every key that can sign know of tokens that live so long.
-    Raise(Seconds),
-    /// Make and publish a key.
-    Create(Slot),
-    /// Destroy the private half of a key that signs never again.
-    Destroy(Thumbprint),
-    /// Certify a key anew: its certificate would end while the key is still needed. The key and its name stay.
-    Renew(Thumbprint),
-}
-
-/// The place of a new key in the order of keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot {
-    /// Unique; the highest is the newest.
-    pub slot: i64,
-    /// When it is published.
-    pub published_at: NumericDate,
-    /// When it begins to sign.
-    pub activates_at: NumericDate,
 }
 
 /// How much an operator is in a hurry.
@@ -268,22 +207,14 @@ pub(super) fn default_settings() -> RotationSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SigningKey;
     use super::super::testing::{at, record, ring};
     use super::*;
 
     const DAY: i64 = 86_400;
+    const RS256: SigningAlgorithm = SigningAlgorithm::Rs256;
 
     fn policy() -> RotationPolicy {
         RotationPolicy::new(default_settings()).unwrap()
-    }
-
-    fn slot(slot: i64, published_at: i64, activates_at: i64) -> Step {
-        Step::Create(Slot {
-            slot,
-            published_at: at(published_at),
-            activates_at: at(activates_at),
-        })
     }
 
     #[test]
@@ -347,62 +278,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_signs_at_once_and_the_next_is_published_with_it() {
-        assert_eq!(
-            policy().due(&KeyRing::<SigningKey>::default(), at(1_000)),
-            [slot(1, 1_000, 1_000), slot(2, 1_000, 1_000 + 30 * DAY)]
-        );
-    }
-
-    #[test]
-    fn a_next_key_is_made_the_moment_the_present_one_begins_to_sign() {
-        let ring = ring([record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY)]);
-        assert_eq!(policy().due(&ring, at(30 * DAY - 1)), []);
-        assert_eq!(policy().due(&ring, at(30 * DAY)), [slot(3, 30 * DAY, 60 * DAY)]);
-    }
-
-    #[test]
-    fn a_next_key_that_is_made_late_still_has_its_lead() {
-        let ring = ring([record(0, 1, 0, 0)]);
-        let now = 30 * DAY - 5;
-        assert_eq!(policy().due(&ring, at(now)), [slot(2, now, now + DAY + 10)]);
-    }
-
-    #[test]
-    fn the_private_half_is_destroyed_when_the_key_retires_or_is_revoked() {
-        let mut records = [record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY), record(2, 3, 0, 60 * DAY)];
-        let kids = records.clone().map(|record| record.kid);
-        let retired = 30 * DAY + policy().hold().get();
-        assert_eq!(policy().due(&ring(records.clone()), at(retired - 1)), []);
-        let destroy = Step::Destroy(kids[0].clone());
-        assert_eq!(policy().due(&ring(records.clone()), at(retired)), [destroy]);
-        records[1].revoked_at = Some(at(31 * DAY));
-        let steps = policy().due(&ring(records), at(31 * DAY));
-        for kid in &kids[..2] {
-            assert!(steps.contains(&Step::Destroy(kid.clone())), "{steps:?}");
-        }
-        // The third took over at once, so a fourth is due.
-        assert!(steps.contains(&slot(4, 31 * DAY, 90 * DAY)), "{steps:?}");
-    }
-
-    //
-    #[test]
-    fn when_nothing_can_sign_a_key_is_made_that_signs_at_once() {
-        let barred = |mut record: super::super::KeyRecord| {
-            record.tainted_at = Some(at(DAY));
-            record
-        };
-        let ring = ring([barred(record(0, 1, 0, 0)), barred(record(1, 2, 0, 30 * DAY))]);
-        assert_eq!(
-            policy().due(&ring, at(DAY)),
-            [slot(3, DAY, DAY), slot(4, DAY, 31 * DAY)]
-        );
-    }
-
-    #[test]
     fn a_next_key_may_begin_early_once_every_verifier_knows_it() {
         let ring = ring([record(0, 1, 0, 0), record(1, 2, 100, 30 * DAY)]);
-        let early = |now, urgency| policy().early_activation(&ring, at(now), urgency).unwrap().1;
+        let early = |now, urgency| policy().early_activation(&ring, RS256, at(now), urgency).unwrap().1;
         for (now, urgency, instant) in [
             (200, Urgency::WhenSafe, 100 + DAY + 10),
             (5 * DAY, Urgency::WhenSafe, 5 * DAY),
@@ -411,54 +289,17 @@ mod tests {
             assert_eq!(early(now, urgency), at(instant), "at {now}");
         }
         assert_eq!(
-            policy().early_activation(&ring, at(30 * DAY), Urgency::Now),
+            policy().early_activation(&ring, RS256, at(30 * DAY), Urgency::Now),
             None,
             "no next key yet"
         );
-    }
-
-    fn with(change: impl Fn(&mut RotationSettings)) -> RotationPolicy {
-        let mut settings = default_settings();
-        change(&mut settings);
-        RotationPolicy::new(settings).unwrap()
-    }
-
-    //
-    #[test]
-    fn a_next_key_that_was_published_too_late_for_new_settings_is_postponed_unless_it_may_sign_already() {
-        let slower = with(|settings| settings.slowest_verifier = Seconds::hours(48));
-        let (published, activates) = (100, 100 + DAY + 10);
-        let records = [record(0, 1, 0, 0), record(1, 2, published, activates)];
-        let kid = records[1].kid.clone();
-        let ring = ring(records);
-        let postpone = Step::Postpone {
-            kid,
-            from: at(activates),
-            to: at(published + 2 * DAY + 10),
-        };
-        for (now, steps) in [
-            (200, vec![postpone.clone()]),
-            (activates - 6, vec![postpone]),
-            // A node whose clock is ahead signs with it, or an operator has turned the wheel a moment ago.
-            (activates - 5, vec![]),
-        ] {
-            assert_eq!(slower.due(&ring, at(now)), steps, "at {now}");
-            assert_eq!(policy().due(&ring, at(now)), [], "at {now}");
-        }
-    }
-
-    //
-    #[test]
-    fn a_key_that_a_node_with_a_shorter_token_life_published_learns_of_the_longer_one() {
-        let longer = with(|settings| settings.longest_access_ttl = Seconds::hours(2));
-        let ring = ring([record(0, 1, 0, 0), record(1, 2, 0, 30 * DAY)]);
-        assert_eq!(longer.due(&ring, at(10)), [Step::Raise(Seconds::hours(2))]);
     }
 
     //
     #[test]
     fn a_certificate_outlasts_a_turn_that_is_a_period_late() {
         let slot = Slot {
+            algorithm: RS256,
             slot: 1,
             published_at: at(0),
             activates_at: at(DAY),

@@ -3,11 +3,14 @@ use std::fmt;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{self, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding,
+};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{PublicKey, RsaBits};
+use crate::oauth::{KeyType, SigningAlgorithm};
 
 /// A private key with its encoding, as it is between its birth and its sealing. Printing shows nothing of it; memory is wiped.
 pub struct PrivateKey {
@@ -16,24 +19,36 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// A new RSA key with the exponent 65537, out of the library's own random numbers. Takes from a tenth of a second to seconds.
-    pub fn generate(bits: RsaBits) -> Result<Self, KeyError> {
-        let size = match bits {
-            RsaBits::Bits2048 => KeySize::Rsa2048,
-            RsaBits::Bits3072 => KeySize::Rsa3072,
-            RsaBits::Bits4096 => KeySize::Rsa4096,
-        };
+    /// A new key for an algorithm, out of the library's own random numbers. An RSA key has the exponent 65537 and so many bits, and
+    /// takes from a tenth of a second to seconds; a key on a curve takes no time.
+    pub fn generate(algorithm: SigningAlgorithm, bits: RsaBits) -> Result<Self, KeyError> {
         // aws-lc wipes whatever it gives back. The `rsa` crate leaves candidates for the primes lying about.
-        let pair = rsa::KeyPair::generate(size).map_err(|_unspecified| KeyError::Generate)?;
-        let document: Pkcs8V1Der<'_> = pair.as_der().map_err(|_unspecified| KeyError::Generate)?;
-        Self::from_pkcs8(document.as_ref())
+        match algorithm.key_type() {
+            KeyType::Rsa => {
+                let size = match bits {
+                    RsaBits::Bits2048 => KeySize::Rsa2048,
+                    RsaBits::Bits3072 => KeySize::Rsa3072,
+                    RsaBits::Bits4096 => KeySize::Rsa4096,
+                };
+                let pair = rsa::KeyPair::generate(size).map_err(|_unspecified| KeyError::Generate)?;
+                let document: Pkcs8V1Der<'_> = pair.as_der().map_err(|_unspecified| KeyError::Generate)?;
+                Self::from_pkcs8(algorithm, document.as_ref())
+            }
+            KeyType::EcP256 => {
+                let document = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+                    .and_then(|pair| pair.to_pkcs8v1())
+                    .map_err(|_unspecified| KeyError::Generate)?;
+                Self::from_pkcs8(algorithm, document.as_ref())
+            }
+        }
     }
 
-    /// Reads an unencrypted PKCS#8 key (RFC 5208) of RSA with 2048 bits or more, and checks that its parts agree.
-    pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
+    /// Reads an unencrypted PKCS#8 key (RFC 5208) of the algorithm's type, and checks that its parts agree. One of RSA has 2048 bits or
+    /// more.
+    pub fn from_pkcs8(algorithm: SigningAlgorithm, der: &[u8]) -> Result<Self, KeyError> {
         Ok(PrivateKey {
             pkcs8: Zeroizing::new(der.to_vec()),
-            signer: Signer::from_pkcs8(der)?,
+            signer: Signer::from_pkcs8(algorithm, der)?,
         })
     }
 
@@ -61,16 +76,34 @@ impl fmt::Debug for PrivateKey {
 
 /// A private key ready to sign: parsed once, and shared by all threads.
 pub struct Signer {
-    pair: rsa::KeyPair,
+    pair: Pair,
     public: PublicKey,
 }
 
+/// A key of one algorithm, as the library has it.
+enum Pair {
+    Rsa(rsa::KeyPair, &'static dyn RsaEncoding),
+    P256(EcdsaKeyPair),
+}
+
 impl Signer {
-    /// Parses an unencrypted PKCS#8 key of RSA.
-    pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
-        let pair = rsa::KeyPair::from_pkcs8(der).map_err(|_rejected| KeyError::Refused)?;
-        let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_unspecified| KeyError::Refused)?;
-        let public = PublicKey::from_spki(spki.as_ref()).ok_or(KeyError::Refused)?;
+    /// Parses an unencrypted PKCS#8 key of the algorithm's type.
+    pub fn from_pkcs8(algorithm: SigningAlgorithm, der: &[u8]) -> Result<Self, KeyError> {
+        let refused = |_rejected| KeyError::Refused(algorithm.key_type());
+        let unspecified = |_unspecified| KeyError::Refused(algorithm.key_type());
+        let pair = match algorithm {
+            SigningAlgorithm::Rs256 => Pair::Rsa(rsa::KeyPair::from_pkcs8(der).map_err(refused)?, &RSA_PKCS1_SHA256),
+            SigningAlgorithm::Ps256 => Pair::Rsa(rsa::KeyPair::from_pkcs8(der).map_err(refused)?, &RSA_PSS_SHA256),
+            SigningAlgorithm::Es256 => {
+                Pair::P256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map_err(refused)?)
+            }
+        };
+        let spki: PublicKeyX509Der<'_> = match &pair {
+            Pair::Rsa(pair, _) => pair.public_key().as_der(),
+            Pair::P256(pair) => pair.public_key().as_der(),
+        }
+        .map_err(unspecified)?;
+        let public = PublicKey::from_spki(spki.as_ref()).ok_or(KeyError::Refused(algorithm.key_type()))?;
         Ok(Signer { pair, public })
     }
 
@@ -81,22 +114,37 @@ impl Signer {
 
     /// The length of every signature in bytes.
     pub fn signature_len(&self) -> usize {
-        self.public.modulus().len()
+        match &self.pair {
+            Pair::Rsa(pair, _) => pair.public_modulus_len(),
+            Pair::P256(_) => 64,
+        }
     }
 
-    /// Signs with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017 §8.2). The same message always has the same signature.
+    /// Signs with the key's algorithm: RSASSA-PKCS1-v1_5 (RFC 8017 §8.2), of which the same message always has the same signature,
+    /// RSASSA-PSS (RFC 8017 §8.1), or ECDSA as the two numbers in a row (RFC 7518 §3.4).
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        // The generator is demanded by the signature of the function and not used: PKCS #1 v1.5 is deterministic.
-        self.pair
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-            .map_err(|_unspecified| KeyError::Sign)?;
-        Ok(signature)
+        // The library draws what it needs from its own generator, whatever it is given.
+        let rng = SystemRandom::new();
+        match &self.pair {
+            Pair::Rsa(pair, encoding) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(*encoding, &rng, message, &mut signature)
+                    .map_err(|_unspecified| KeyError::Sign)?;
+                Ok(signature)
+            }
+            Pair::P256(pair) => {
+                let signature = pair.sign(&rng, message).map_err(|_unspecified| KeyError::Sign)?;
+                Ok(signature.as_ref().to_vec())
+            }
+        }
     }
 
-    /// The public half as RSAPublicKey (RFC 8017 §A.1.1), as a certificate wants it.
-    pub(super) fn pkcs1_public_key(&self) -> &[u8] {
-        self.pair.public_key().as_ref()
+    /// The public half as a certificate wants it: RSAPublicKey (RFC 8017 §A.1.1), or a point (RFC 5480 §2.2).
+    pub(super) fn subject_public_key(&self) -> &[u8] {
+        match &self.pair {
+            Pair::Rsa(pair, _) => pair.public_key().as_ref(),
+            Pair::P256(pair) => pair.public_key().as_ref(),
+        }
     }
 }
 
@@ -110,11 +158,14 @@ impl fmt::Debug for Signer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// No key was found.
-    #[error("no RSA key could be generated; try again")]
+    #[error("no key could be generated; try again")]
     Generate,
     /// The bytes are no acceptable key.
-    #[error("the private key is refused: give an unencrypted PKCS#8 RSA key of 2048 bits or more")]
-    Refused,
+    #[error("the private key is refused: give an unencrypted PKCS#8 key {}", match .0 {
+        KeyType::Rsa => "of RSA with 2048 bits or more",
+        KeyType::EcP256 => "on the curve P-256",
+    })]
+    Refused(KeyType),
     /// The library could not sign.
     #[error("signing failed in the cryptographic library; if it happens again, rotate the key")]
     Sign,
@@ -122,33 +173,58 @@ pub enum KeyError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::algorithm::verification;
     use super::super::testing;
     use super::*;
     use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
+    fn rsa(der: &[u8]) -> Result<PrivateKey, KeyError> {
+        PrivateKey::from_pkcs8(SigningAlgorithm::Rs256, der)
+    }
+
     #[test]
     fn a_generated_key_signs_what_its_public_half_verifies() {
-        let key = PrivateKey::generate(RsaBits::Bits2048).unwrap();
-        assert_eq!(key.public_key().modulus().len() * 8, 2048);
-        assert_eq!(key.public_key().exponent(), [1, 0, 1]);
-        let signer = key.into_signer();
-        let signature = signer.sign(b"message").unwrap();
-        assert_eq!(signature.len(), signer.signature_len());
-        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, signer.public_key().spki());
-        public.verify(b"message", &signature).unwrap();
-        assert!(public.verify(b"massage", &signature).is_err());
+        for (algorithm, length) in [
+            (SigningAlgorithm::Rs256, 256),
+            (SigningAlgorithm::Ps256, 256),
+            (SigningAlgorithm::Es256, 64),
+        ] {
+            let key = PrivateKey::generate(algorithm, RsaBits::Bits2048).unwrap();
+            assert_eq!(key.public_key().key_type(), algorithm.key_type());
+            let again = PrivateKey::from_pkcs8(algorithm, key.pkcs8()).unwrap();
+            assert_eq!(again.public_key(), key.public_key());
+            let signer = key.into_signer();
+            let signature = signer.sign(b"message").unwrap();
+            assert_eq!((signature.len(), signer.signature_len()), (length, length));
+            for other in SigningAlgorithm::ALL {
+                let public = UnparsedPublicKey::new(verification(other), signer.public_key().spki());
+                let verified = public.verify(b"message", &signature).is_ok();
+                assert_eq!(verified, other == algorithm, "{algorithm} as {other}");
+                assert!(public.verify(b"massage", &signature).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_the_other_type_is_refused() {
+        let rsa = testing::private_key(0).pkcs8();
+        let curve = PrivateKey::generate(SigningAlgorithm::Es256, RsaBits::default()).unwrap();
+        for (algorithm, der) in [(SigningAlgorithm::Es256, rsa), (SigningAlgorithm::Ps256, curve.pkcs8())] {
+            let refusal = PrivateKey::from_pkcs8(algorithm, der).unwrap_err();
+            assert_eq!(refusal, KeyError::Refused(algorithm.key_type()));
+        }
     }
 
     #[test]
     fn what_is_no_key_is_refused() {
         let der = testing::private_key(0).pkcs8();
         for bytes in [&[][..], b"-----BEGIN PRIVATE KEY-----", &der[..der.len() - 1]] {
-            assert_eq!(PrivateKey::from_pkcs8(bytes).unwrap_err(), KeyError::Refused);
+            assert_eq!(rsa(bytes).unwrap_err(), KeyError::Refused(KeyType::Rsa));
         }
         // A bit of a prime flipped: the parts no longer agree.
         let mut altered = der.to_vec();
         altered[900] ^= 1;
-        assert_eq!(PrivateKey::from_pkcs8(&altered).unwrap_err(), KeyError::Refused);
+        assert_eq!(rsa(&altered).unwrap_err(), KeyError::Refused(KeyType::Rsa));
     }
 
     // a fault in one half of the Chinese remainder would give the key away. The library verifies each of its signatures before
@@ -163,7 +239,7 @@ mod tests {
         for at in (der.len() / 5..der.len()).step_by(11) {
             let mut altered = der.to_vec();
             altered[at] ^= 1 << (at % 8);
-            let signature = PrivateKey::from_pkcs8(&altered).and_then(|key| key.into_signer().sign(b"message"));
+            let signature = rsa(&altered).and_then(|key| key.into_signer().sign(b"message"));
             match signature {
                 Err(_) => refused += 1,
                 Ok(signature) => public.verify(b"message", &signature).unwrap(),

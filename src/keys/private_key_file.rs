@@ -1,13 +1,15 @@
 use ::rsa::pkcs1::der::{Decode as _, Encode as _, asn1::OctetStringRef};
 use ::rsa::pkcs1::{ALGORITHM_ID, RsaPrivateKey as Pkcs1Key, UintRef};
-use ::rsa::pkcs8::PrivateKeyInfoRef;
+use ::rsa::pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use zeroize::Zeroizing;
 
 use super::pem::{self, Block, PemError};
 use super::{ImportError, PrivateKey};
+use crate::oauth::{KeyType, SigningAlgorithm};
 
-/// The one private key in a PEM file: RSA of 2048 to 4096 bits, unencrypted, in PKCS#8 (RFC 5208) or PKCS#1 (RFC 8017 §A.1.2).
-pub(super) fn private_key(text: &str) -> Result<PrivateKey, ImportError> {
+/// The one private key in a PEM file, unencrypted and of the algorithm's type: RSA of 2048 to 4096 bits in PKCS#8 (RFC 5208) or PKCS#1
+/// (RFC 8017 §A.1.2), or a key on the curve P-256 in PKCS#8 (RFC 5915 within).
+pub(super) fn private_key(text: &str, algorithm: SigningAlgorithm) -> Result<PrivateKey, ImportError> {
     let blocks = pem::blocks(text).map_err(|error| match error {
         PemError::Encrypted(_) => ImportError::Encrypted,
         other => ImportError::KeyFile(other.to_string()),
@@ -27,17 +29,35 @@ pub(super) fn private_key(text: &str) -> Result<PrivateKey, ImportError> {
         "ENCRYPTED PRIVATE KEY" => return Err(ImportError::Encrypted),
         "PRIVATE KEY" => block.der.clone(),
         "RSA PRIVATE KEY" => in_pkcs8(&block.der).ok_or(ImportError::Damaged)?,
-        _ => return Err(ImportError::NotRsa),
+        "EC PRIVATE KEY" if algorithm.key_type() == KeyType::EcP256 => return Err(ImportError::NotPkcs8),
+        _ => return Err(ImportError::OtherKeyType { algorithm }),
     };
     let info = PrivateKeyInfoRef::try_from(pkcs8.as_slice()).map_err(|_malformed| ImportError::Damaged)?;
-    if info.algorithm.oid != ALGORITHM_ID.oid {
-        return Err(ImportError::NotRsa);
+    let is_rsa = info.algorithm.oid == ALGORITHM_ID.oid;
+    let (is_fit, bits) = match algorithm.key_type() {
+        KeyType::Rsa => (is_rsa, modulus_bits(info.private_key.as_bytes())),
+        KeyType::EcP256 => (info.algorithm.oid == EC && is_p256(&info), None),
+    };
+    if !is_fit {
+        return Err(ImportError::OtherKeyType { algorithm });
     }
-    let bits = modulus_bits(info.private_key.as_bytes()).ok_or(ImportError::Damaged)?;
-    if !(SMALLEST_KEY..=LARGEST_KEY).contains(&bits) {
-        return Err(ImportError::Size(bits));
+    if is_rsa {
+        let bits = bits.ok_or(ImportError::Damaged)?;
+        if !(SMALLEST_KEY..=LARGEST_KEY).contains(&bits) {
+            return Err(ImportError::Size(bits));
+        }
     }
-    PrivateKey::from_pkcs8(&pkcs8).map_err(|_refused| ImportError::Damaged)
+    PrivateKey::from_pkcs8(algorithm, &pkcs8).map_err(|_refused| ImportError::Damaged)
+}
+
+/// id-ecPublicKey (RFC 5480 §2.1.1).
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+/// The curve P-256 (RFC 5480 §2.1.1.1).
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+
+fn is_p256(info: &PrivateKeyInfoRef<'_>) -> bool {
+    let curve = info.algorithm.parameters.and_then(|curve| curve.decode_as().ok());
+    curve == Some(P256)
 }
 
 const SMALLEST_KEY: u32 = 2_048;
@@ -66,6 +86,32 @@ mod tests {
     use super::super::testing;
     use super::*;
 
+    fn rsa(text: &str) -> Result<PrivateKey, ImportError> {
+        private_key(text, SigningAlgorithm::Rs256)
+    }
+
+    #[test]
+    fn a_key_on_a_curve_is_read_for_the_algorithm_that_wants_one() {
+        let curve = testing::curve_key(0);
+        let text = pem("PRIVATE KEY", curve.pkcs8());
+        let read = |text: &str| private_key(text, SigningAlgorithm::Es256);
+        assert_eq!(read(&text).unwrap().public_key(), curve.public_key());
+        // The curve's name, prime256v1, turned into another one.
+        let mut other = curve.pkcs8().to_vec();
+        let name = [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+        let position = other.windows(8).position(|bytes| bytes == name).unwrap();
+        other[position + 7] = 1;
+        for (refusal, reason) in [
+            (read(&pkcs8()), "ES256 signs with a key on the curve P-256"),
+            (read(&pem("PRIVATE KEY", &other)), "on the curve P-256"),
+            (read(&pem("EC PRIVATE KEY", b"x")), "openssl pkey -in"),
+            (rsa(&text), "RS256 signs with a key of RSA"),
+        ] {
+            let refusal = refusal.unwrap_err().to_string();
+            assert!(refusal.contains(reason), "{refusal}");
+        }
+    }
+
     fn pkcs8() -> String {
         pem("PRIVATE KEY", testing::private_key(0).pkcs8())
     }
@@ -79,7 +125,7 @@ mod tests {
     fn a_key_is_read_in_both_encodings_whatever_stands_beside_it() {
         let certificate = pem("CERTIFICATE", b"not looked at");
         for text in [pkcs8(), pkcs1(), format!("Bag Attributes\n{certificate}{}", pkcs1())] {
-            let key = private_key(&text).unwrap();
+            let key = rsa(&text).unwrap();
             assert_eq!(key.public_key(), testing::private_key(0).public_key());
             assert_eq!(
                 key.pkcs8(),
@@ -108,14 +154,14 @@ mod tests {
                 pkcs1().replacen('\n', "\nProc-Type: 4,ENCRYPTED\n", 1),
                 "openssl pkey -in",
             ),
-            (pem("EC PRIVATE KEY", b"x"), "not of RSA"),
-            (pem("PRIVATE KEY", &other), "not of RSA"),
+            (pem("EC PRIVATE KEY", b"x"), "a key of RSA"),
+            (pem("PRIVATE KEY", &other), "a key of RSA"),
             (small, "1024 bits: use one of 2048 to 4096"),
             (pem("PRIVATE KEY", &altered), "damaged"),
             (pem("PRIVATE KEY", b"x"), "damaged"),
             (pem("RSA PRIVATE KEY", b"x"), "damaged"),
         ] {
-            let refusal = private_key(&text).unwrap_err().to_string();
+            let refusal = rsa(&text).unwrap_err().to_string();
             assert!(refusal.contains(reason), "{refusal}");
         }
     }

@@ -52,7 +52,7 @@ impl RotationPolicy {
 mod tests {
     use super::super::policy::default_settings;
     use super::super::testing::{at, record, ring};
-    use super::super::{KeyRecord, RotationSettings, Step};
+    use super::super::{Demand, KeyRecord, RotationSettings, Step};
     use super::*;
     use crate::oauth::Seconds;
 
@@ -69,7 +69,7 @@ mod tests {
 
     fn renewed(policy: &RotationPolicy, records: &[KeyRecord], now: i64) -> Vec<i64> {
         let ring = ring(records.to_vec());
-        let steps = policy.due(&ring, at(now)).into_iter();
+        let steps = policy.due(&ring, &Demand::default(), at(now)).into_iter();
         let renewed = steps.filter_map(|step| match step {
             Step::Renew(kid) => Some(ring.key(&kid).unwrap().record().slot),
             _ => None,

@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{HOLD_MARGIN, KeyRecord, SigningKey};
-use crate::oauth::{NumericDate, Thumbprint};
+use super::lane::{Lane, Place};
+use super::{CLOCK_SKEW, KeyRecord, SigningKey};
+use crate::oauth::{NumericDate, SigningAlgorithm, Thumbprint};
 
 /// What decides the turns of a key. Of a [`SigningKey`] it is all that the ring and the policy look at, so a simulation turns
 /// records without key material by the very same code.
@@ -36,177 +37,131 @@ impl Turning for SigningKey {
 /// All signing keys at one moment. It never changes: when a row changes, a new ring takes its place.
 ///
 /// What a key may do follows from the rows and from `now` alone, so every node that reads the same rows agrees, without a
-/// leader.
+/// leader. Each algorithm has keys of its own, which turn by themselves.
 #[derive(Debug)]
 pub struct KeyRing<K = SigningKey> {
-    /// In the order in which they sign.
-    places: Vec<Place<K>>,
+    /// In the order of [`SigningAlgorithm::ALL`].
+    lanes: [Lane<K>; SigningAlgorithm::ALL.len()],
 }
 
-impl<K> Default for KeyRing<K> {
+impl<K: Turning> Default for KeyRing<K> {
     fn default() -> Self {
-        KeyRing { places: Vec::new() }
-    }
-}
-
-/// A key and the span of time in which it is the one that signs.
-#[derive(Debug)]
-struct Place<K> {
-    key: Arc<K>,
-    /// `None` when the key was barred before its turn came.
-    starts: Option<NumericDate>,
-    /// When it stops, as far as the rows tell.
-    superseded: Option<NumericDate>,
-}
-
-impl<K: Turning> Place<K> {
-    fn barred(&self) -> bool {
-        self.key.record().barred_at().is_some()
-    }
-
-    fn started(&self, now: NumericDate) -> bool {
-        self.starts.is_some_and(|starts| starts <= now)
-    }
-
-    /// When no token that the key signed can live any more.
-    fn removed(&self) -> Option<NumericDate> {
-        let record = self.key.record();
-        record.revoked_at.or_else(|| {
-            self.superseded
-                .map(|superseded| superseded + record.longest_token_life + HOLD_MARGIN)
-        })
+        KeyRing::new([])
     }
 }
 
 impl<K: Turning> KeyRing<K> {
     /// A ring of these keys, in any order.
     pub fn new(keys: impl IntoIterator<Item = Arc<K>>) -> Self {
-        let mut keys: Vec<_> = keys.into_iter().collect();
-        // Not by activation: a key that was brought forward may be set to an instant before the planned one of the key that
-        // signs, when that took over early from one that was barred. It follows nevertheless.
-        keys.sort_by_key(|key| key.record().slot);
-        let mut places: Vec<Place<K>> = Vec::with_capacity(keys.len());
-        // The instant since which no earlier key may sign; `None` while the one before signs until it is superseded.
-        let mut vacant_since = Some(NumericDate::from_epoch(i64::MIN));
-        for key in keys {
-            let record = key.record();
-            // A barred key leaves its turn at once to the next one, as soon as that is published: else nothing would sign.
-            let starts = vacant_since.map_or(record.activates_at, |vacant| {
-                record.activates_at.min(record.published_at.max(vacant))
-            });
-            let barred = record.barred_at();
-            let never_signs = barred.is_some_and(|barred| barred <= starts);
-            if !never_signs {
-                vacant_since = barred;
-                let before = places.iter_mut().rfind(|place| place.starts.is_some());
-                if let Some(before) = before {
-                    before.superseded = Some(before.superseded.map_or(starts, |ended| ended.min(starts)));
-                }
-            }
-            places.push(Place {
-                starts: (!never_signs).then_some(starts),
-                superseded: barred,
-                key,
-            });
-        }
-        KeyRing { places }
+        let keys: Vec<_> = keys.into_iter().collect();
+        let begun = |is_one: &dyn Fn(SigningAlgorithm) -> bool| {
+            let of_one = keys.iter().map(|key| key.record()).filter(|record| is_one(record.alg));
+            of_one.map(|record| record.published_at).min()
+        };
+        let lanes = SigningAlgorithm::ALL.map(|algorithm| {
+            let own = keys.iter().filter(|key| key.record().alg == algorithm);
+            let (first, others) = (begun(&|alg| alg == algorithm), begun(&|alg| alg != algorithm));
+            // By two clocks that differ as much as they may.
+            let is_first = others.is_none_or(|others| first.is_some_and(|first| first + CLOCK_SKEW * 2 < others));
+            Lane::new(algorithm, own.map(Arc::clone).collect(), is_first)
+        });
+        KeyRing { lanes }
     }
 
-    /// Every key, the newest first.
+    /// Every key: those of an algorithm after another, the newest first.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<K>> {
-        self.places.iter().rev().map(|place| &place.key)
+        let places = self.lanes.iter().flat_map(|lane| lane.places().iter().rev());
+        places.map(|place| &place.key)
     }
 
     /// The key of this name.
     pub fn key(&self, kid: &Thumbprint) -> Option<&Arc<K>> {
-        self.place(kid).map(|place| &place.key)
+        self.place(kid).map(|(_, place)| &place.key)
     }
 
-    /// The one key that signs. It has its private half and is neither tainted nor revoked.
-    pub fn active(&self, now: NumericDate) -> Option<&Arc<K>> {
-        self.in_turn(now, K::can_sign).map(|place| &place.key)
+    /// The one key of the algorithm that signs. It has its private half and is neither tainted nor revoked; and it was published a
+    /// lead before, unless nothing else could sign. `None` as well while the first key of the algorithm waits for that.
+    pub fn active(&self, algorithm: SigningAlgorithm, now: NumericDate) -> Option<&Arc<K>> {
+        let place = self.lane(algorithm)?.in_turn(now, K::can_sign);
+        place.map(|place| &place.key)
     }
 
-    /// The key that will sign after the present one: published, sound and with its private half.
-    pub fn next(&self, now: NumericDate) -> Option<&Arc<K>> {
-        let mut next = self
-            .places
-            .iter()
-            .filter(|place| !place.barred() && place.key.can_sign() && self.state_of(place, now) == KeyState::Next);
-        next.next().map(|place| &place.key)
+    /// The key that signs for who wants the first of these algorithms; of the others that come first, where it has none.
+    pub fn signer(&self, order: impl IntoIterator<Item = SigningAlgorithm>, now: NumericDate) -> Option<&Arc<K>> {
+        order.into_iter().find_map(|algorithm| self.active(algorithm, now))
+    }
+
+    /// The key of the algorithm that will sign after the present one: published, sound and with its private half.
+    pub fn next(&self, algorithm: SigningAlgorithm, now: NumericDate) -> Option<&Arc<K>> {
+        self.lane(algorithm)?.next(now).map(|place| &place.key)
     }
 
     /// What a key may do at `now`; `None` for a name that no key has.
     pub fn state(&self, kid: &Thumbprint, now: NumericDate) -> Option<KeyState> {
-        self.place(kid).map(|place| self.state_of(place, now))
+        self.place(kid).map(|(lane, place)| lane.state_of(place, now))
     }
 
-    /// The keys that the JWKS shows, the newest first.
+    /// The keys that the JWKS shows: those of an algorithm after another, the newest first.
     pub fn published(&self, now: NumericDate) -> impl Iterator<Item = &Arc<K>> {
-        let places = self.places.iter().rev();
+        let places = self.lanes.iter().flat_map(|lane| {
+            let places = lane.places().iter().rev();
+            places.map(move |place| (lane, place))
+        });
         places
-            .filter(move |place| self.state_of(place, now).is_published())
-            .map(|place| &place.key)
+            .filter(move |(lane, place)| lane.state_of(place, now).is_published())
+            .map(|(_, place)| &place.key)
+    }
+
+    /// Algorithms of which a key is published.
+    pub fn algorithms(&self, now: NumericDate) -> impl Iterator<Item = SigningAlgorithm> {
+        SigningAlgorithm::ALL
+            .into_iter()
+            .filter(move |algorithm| self.published(now).any(|key| key.record().alg == *algorithm))
     }
 
     /// When a key began or will begin to sign. It is earlier than its `activates_at` when the key before it was barred.
     pub fn starts_at(&self, kid: &Thumbprint) -> Option<NumericDate> {
-        self.place(kid).and_then(|place| place.starts)
+        self.place(kid).and_then(|(_, place)| place.starts)
     }
 
-    /// When a key stopped signing or will stop, as far as the rows tell: when its successor starts, or when it was tainted.
+    /// When a key stopped signing or will stop, as far as the rows tell: when its successor starts, or when it was tainted or
+    /// withdrawn.
     pub fn superseded_at(&self, kid: &Thumbprint) -> Option<NumericDate> {
-        self.place(kid).and_then(|place| place.superseded)
+        self.place(kid).and_then(|(_, place)| place.superseded)
     }
 
     /// When a key left the JWKS or will leave it, as far as the rows tell: once the last token that it signed has expired for
     /// the most tolerant verifier, or when it was revoked.
     pub fn removed_at(&self, kid: &Thumbprint) -> Option<NumericDate> {
-        self.place(kid).and_then(Place::removed)
+        self.place(kid).and_then(|(_, place)| place.removed())
     }
 
-    /// The next instant at which the published set or the active key changes, as far as the rows tell.
+    /// The next instant at which the published set or the key that signs changes, as far as the rows tell.
     pub fn next_change(&self, now: NumericDate) -> Option<NumericDate> {
-        let changes = self.places.iter().flat_map(|place| [place.starts, place.removed()]);
+        let places = self.lanes.iter().flat_map(Lane::places);
+        let changes = places.flat_map(|place| [place.starts, place.key.record().withdrawn_at, place.removed()]);
         changes.flatten().filter(|change| *change > now).min()
     }
 
-    fn place(&self, kid: &Thumbprint) -> Option<&Place<K>> {
-        self.places.iter().find(|place| place.key.record().kid == *kid)
+    /// Whether the last key of the algorithm that signed was lost, so that nobody who wants it can be given what verifiers know.
+    pub(super) fn is_bereft(&self, algorithm: SigningAlgorithm, now: NumericDate) -> bool {
+        self.lane(algorithm).is_some_and(|lane| lane.is_bereft(now))
     }
 
-    fn in_turn(&self, now: NumericDate, able: impl Fn(&K) -> bool) -> Option<&Place<K>> {
-        let fit = |place: &&Place<K>| !place.barred() && able(&place.key);
-        let newest = self.places.iter().rfind(|place| place.started(now));
-        // Something is wrong when the newest does not fit: it was barred by a node whose clock is ahead, or its private half
-        // is missing. The next key is published already and takes over.
-        newest.filter(fit).or_else(|| {
-            let mut coming = self
-                .places
-                .iter()
-                .filter(|place| place.starts.is_some_and(|starts| starts > now));
-            coming.find(fit)
-        })
+    /// The number of the algorithm's newest key; 0 when there is none.
+    pub(super) fn newest_slot(&self, algorithm: SigningAlgorithm) -> i64 {
+        self.lane(algorithm).map_or(0, Lane::newest_slot)
     }
 
-    fn state_of(&self, place: &Place<K>, now: NumericDate) -> KeyState {
-        let record = place.key.record();
-        if record.revoked_at.is_some() {
-            KeyState::Revoked
-        } else if place.removed().is_some_and(|removed| removed <= now) {
-            KeyState::Retired
-        } else if record.tainted_at.is_some() {
-            KeyState::Tainted
-        } else if self
-            .in_turn(now, |_| true)
-            .is_some_and(|active| std::ptr::eq(active, place))
-        {
-            KeyState::Active
-        } else if place.started(now) {
-            KeyState::Retiring
-        } else {
-            KeyState::Next
-        }
+    fn lane(&self, algorithm: SigningAlgorithm) -> Option<&Lane<K>> {
+        self.lanes.iter().find(|lane| lane.algorithm == algorithm)
+    }
+
+    fn place(&self, kid: &Thumbprint) -> Option<(&Lane<K>, &Place<K>)> {
+        let find = |lane: &'_ Lane<K>| lane.places().iter().position(|place| place.key.record().kid == *kid);
+        self.lanes
+            .iter()
+            .find_map(|lane| Some((lane, lane.places().get(find(lane)?)?)))
     }
 }
 
@@ -271,9 +226,11 @@ impl fmt::Display for KeyState {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{TOKEN_LIFE, at, record, ring};
-    use super::super::{KeyRecord, SigningKey};
+    use super::super::{HOLD_MARGIN, KeyRecord, SigningKey};
     use super::KeyState::{Active, Next, Retired, Retiring, Revoked, Tainted};
     use super::*;
+
+    const RS256: SigningAlgorithm = SigningAlgorithm::Rs256;
 
     /// Three turns: 1000, 5000 and 9000. Each key is published when the one before begins to sign.
     fn three() -> [KeyRecord; 3] {
@@ -291,7 +248,7 @@ mod tests {
     }
 
     fn active_slot(ring: &KeyRing, now: i64) -> Option<i64> {
-        ring.active(at(now)).map(|key| key.record().slot)
+        ring.active(RS256, at(now)).map(|key| key.record().slot)
     }
 
     fn hold() -> i64 {
@@ -388,7 +345,7 @@ mod tests {
         assert_eq!(active_slot(&ring, 10_000), None);
         assert_eq!(
             KeyRing::<SigningKey>::default()
-                .active(at(0))
+                .active(RS256, at(0))
                 .map(|key| key.kid().clone()),
             None
         );
@@ -404,7 +361,7 @@ mod tests {
         let ring = KeyRing::new(keys);
         assert_eq!(active_slot(&ring, 4_000), Some(1));
         assert_eq!(active_slot(&ring, 6_000), Some(3));
-        assert_eq!(ring.next(at(2_000)).map(|key| key.record().slot), Some(3));
+        assert_eq!(ring.next(RS256, at(2_000)).map(|key| key.record().slot), Some(3));
     }
 
     #[test]

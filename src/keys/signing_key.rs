@@ -1,11 +1,12 @@
-use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
+use aws_lc_rs::signature::ParsedPublicKey;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{DecodingKey, Validation};
 use thiserror::Error;
 
-use super::{Certificate, CertificateError, KeyError, PublicKey, Signer, SigningAlgorithm, TrustAnchors};
-use crate::oauth::{Jwk, NumericDate, Seconds, Thumbprint, TokenType, base64url};
+use super::algorithm::{jwa, verification};
+use super::{Certificate, CertificateError, KeyError, PublicKey, Signer, TrustAnchors};
+use crate::oauth::{Jwk, NumericDate, Seconds, SigningAlgorithm, Thumbprint, TokenType, base64url};
 
 /// The stored facts of a signing key, except its sealed private half. Everything else follows from them and from the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct KeyRecord {
     pub kid: Thumbprint,
     /// What it signs with.
     pub alg: SigningAlgorithm,
-    /// Its place in the order of keys. No two keys share one, so that of two nodes that make the same key one wins.
+    /// Its place in the order of its algorithm's keys. No two keys share one, so that of two nodes that make the same key one wins.
     pub slot: i64,
     /// When it was first published.
     pub published_at: NumericDate,
@@ -24,6 +25,8 @@ pub struct KeyRecord {
     pub certificate: Vec<u8>,
     /// The longest life of any token that it signed or may sign.
     pub longest_token_life: Seconds,
+    /// When it stops signing because nobody wants its algorithm any more. It never signs again.
+    pub withdrawn_at: Option<NumericDate>,
     /// When it was barred from signing. A date means "from now on", whatever the clock says.
     pub tainted_at: Option<NumericDate>,
     /// When it was withdrawn from publication. A date means "from now on", whatever the clock says.
@@ -68,8 +71,11 @@ impl SigningKey {
         if *jwk.kid() != record.kid {
             return Err(fault(OpenFault::OtherCertificate));
         }
+        if certificate.public_key().key_type() != record.alg.key_type() {
+            return Err(fault(OpenFault::OtherKeyType(record.alg)));
+        }
         let signer = pkcs8
-            .map(Signer::from_pkcs8)
+            .map(|pkcs8| Signer::from_pkcs8(record.alg, pkcs8))
             .transpose()
             .map_err(|error| fault(error.into()))?;
         if signer
@@ -78,7 +84,7 @@ impl SigningKey {
         {
             return Err(fault(OpenFault::OtherPrivateKey));
         }
-        let verifier = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, certificate.public_key().spki())
+        let verifier = ParsedPublicKey::new(verification(record.alg), certificate.public_key().spki())
             .map_err(|error| fault(OpenFault::SelfTest(error.to_string())))?;
         let jwk_json = serde_json::to_string(&jwk).map_err(|error| fault(OpenFault::Json(error.to_string())))?;
         let headers = TokenType::ALL.map(|typ| {
@@ -110,7 +116,7 @@ impl SigningKey {
         })
     }
 
-    /// Signs a JWT (RFC 7515 §3.1) over claims that are already JSON. One RSA signature, and little else.
+    /// Signs a JWT (RFC 7515 §3.1) over claims that are already JSON. One signature, and little else.
     pub fn sign_jwt(&self, typ: TokenType, claims: &[u8]) -> Result<String, SignError> {
         let failed = |cause: Option<KeyError>| SignError {
             kid: self.record.kid.clone(),
@@ -162,7 +168,7 @@ impl SigningKey {
         let _installed = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let published = serde_json::from_str(&self.jwk_json).map_err(|error| fault(error.to_string()))?;
         let key = DecodingKey::from_jwk(&published).map_err(|error| fault(error.to_string()))?;
-        let mut validation = Validation::new(Algorithm::RS256);
+        let mut validation = Validation::new(jwa(self.record.alg));
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
@@ -227,6 +233,8 @@ enum OpenFault {
     PrivateKey(#[from] KeyError),
     #[error("its certificate is of another key; restore its row from a backup")]
     OtherCertificate,
+    #[error("it is no key for {0}; restore its row from a backup")]
+    OtherKeyType(SigningAlgorithm),
     #[error("its private half is of another key; restore its row from a backup")]
     OtherPrivateKey,
     #[error("its certificate was altered, the authority that it names did not sign it; restore its row from a backup")]
@@ -255,6 +263,15 @@ mod tests {
 
     use super::super::testing;
     use super::*;
+    use crate::oauth::KeyType;
+
+    fn of(alg: SigningAlgorithm) -> SigningKey {
+        SigningKey::open(
+            testing::record_for(alg, 0, 1, 0, 0),
+            Some(testing::key_for(alg, 0).pkcs8()),
+        )
+        .unwrap()
+    }
 
     fn opened(certified: usize, private: usize, kid: usize) -> Result<SigningKey, OpenError> {
         let mut record = testing::record(certified, 1, 0, 0);
@@ -291,33 +308,69 @@ mod tests {
     // J-04
     #[test]
     fn the_certificate_in_x5c_is_of_the_published_key() {
-        let key = opened(0, 0, 0).unwrap();
-        let jwk = serde_json::to_value(key.jwk()).unwrap();
-        let [x5c] = jwk["x5c"].as_array().unwrap().as_slice() else {
-            panic!("exactly one certificate: {jwk}");
+        for alg in SigningAlgorithm::ALL {
+            let key = of(alg);
+            let jwk = serde_json::to_value(key.jwk()).unwrap();
+            let [x5c] = jwk["x5c"].as_array().unwrap().as_slice() else {
+                panic!("exactly one certificate: {jwk}");
+            };
+            let der = base64::prelude::BASE64_STANDARD.decode(x5c.as_str().unwrap()).unwrap();
+            let certificate = Certificate::parse(&der).unwrap();
+            let again = serde_json::to_value(certificate.public_key().jwk(alg, &der)).unwrap();
+            assert_eq!(jwk, again);
+            let numbers: &[&str] = match alg.key_type() {
+                KeyType::Rsa => &["n", "e"],
+                KeyType::EcP256 => &["crv", "x", "y"],
+            };
+            assert!(numbers.iter().all(|member| jwk[member].is_string()), "{jwk}");
+            assert_eq!(jwk["alg"], alg.as_str());
+            assert_eq!(jwk["x5t#S256"], base64url(&certificate.sha256()));
+            assert_eq!(jwk["kid"], certificate.public_key().thumbprint().as_str());
+            assert_eq!(serde_json::from_str::<Value>(key.jwk_json()).unwrap(), jwk);
+        }
+    }
+
+    // RFC 8725 §3.1: one key, one algorithm.
+    #[test]
+    fn a_key_is_of_one_algorithm_and_no_token_is_taken_for_another() {
+        let of = |alg: SigningAlgorithm, index: usize| {
+            let record = testing::record_for(alg, index, 1, 0, 0);
+            SigningKey::open(record, Some(testing::key_for(alg, index).pkcs8())).unwrap()
         };
-        let der = base64::prelude::BASE64_STANDARD.decode(x5c.as_str().unwrap()).unwrap();
-        let certificate = Certificate::parse(&der).unwrap();
-        assert_eq!(jwk["n"], base64url(certificate.public_key().modulus()));
-        assert_eq!(jwk["e"], base64url(certificate.public_key().exponent()));
-        assert_eq!(jwk["x5t#S256"], base64url(&certificate.sha256()));
-        assert_eq!(jwk["kid"], certificate.public_key().thumbprint().as_str());
-        assert_eq!(serde_json::from_str::<Value>(key.jwk_json()).unwrap(), jwk);
+        // Two keys of one RSA key pair, so that nothing but the algorithm tells them apart.
+        let (pkcs1, pss) = (of(SigningAlgorithm::Rs256, 0), of(SigningAlgorithm::Ps256, 0));
+        assert_eq!(pkcs1.kid(), pss.kid());
+        for (one, other) in [(&pkcs1, &pss), (&pss, &pkcs1)] {
+            let token = one.sign_jwt(TokenType::AtJwt, b"{}").unwrap();
+            let (header, _) = token.split_once('.').unwrap();
+            assert!(one.has_header(header) && !other.has_header(header));
+            assert!(one.verify_jwt(&token).is_some());
+            assert_eq!(other.verify_jwt(&token), None);
+        }
+        let mut mistaken = testing::record_for(SigningAlgorithm::Es256, 0, 1, 0, 0);
+        mistaken.alg = SigningAlgorithm::Rs256;
+        let refusal = SigningKey::open(mistaken, None).unwrap_err().to_string();
+        assert!(refusal.contains("no key for RS256"), "{refusal}");
     }
 
     #[test]
     fn a_token_has_exactly_alg_typ_and_kid_and_verifies() {
-        let key = opened(0, 0, 0).unwrap();
-        for typ in TokenType::ALL {
+        for (alg, typ) in SigningAlgorithm::ALL
+            .into_iter()
+            .flat_map(|alg| TokenType::ALL.map(|typ| (alg, typ)))
+        {
+            let key = of(alg);
             // Lengths of every remainder, so that padding would show.
             for sub in ["", "a", "ab", "abc"] {
                 let claims = json!({"sub": sub, "exp": 4_000_000_000_u64});
                 let token = key.sign_jwt(typ, claims.to_string().as_bytes()).unwrap();
                 assert_eq!(
                     part(&token, 0),
-                    json!({"alg": "RS256", "typ": typ.as_str(), "kid": key.kid().as_str()})
+                    json!({"alg": alg.as_str(), "typ": typ.as_str(), "kid": key.kid().as_str()})
                 );
-                assert_eq!(testing::verify(&token, key.jwk_json()), Ok(claims));
+                assert_eq!(testing::verify(&token, key.jwk_json()), Ok(claims.clone()));
+                let read = key.verify_jwt(&token).unwrap();
+                assert_eq!(serde_json::from_slice::<Value>(&read).unwrap(), claims);
                 assert!(!token.contains('=') && token.matches('.').count() == 2, "{token}");
             }
         }

@@ -22,6 +22,7 @@ mod refresh_token;
 mod registration;
 mod scope;
 mod secret;
+mod signing_algorithm;
 mod user;
 
 pub use audience::{Audience, AudienceError, Audiences};
@@ -46,4 +47,5 @@ pub use registration::{
 };
 pub use scope::{Scope, ScopeError};
 pub use secret::{ClientSecret, SecretHash, SecretHasher};
+pub use signing_algorithm::{KeyType, SigningAlgorithm};
 pub use user::{User, UserId, UserIdError, Username, UsernameError};

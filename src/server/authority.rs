@@ -27,7 +27,7 @@ impl Authority {
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
         if store.certificate_authority()?.is_none() {
-            let key = PrivateKey::generate(CertificateAuthority::BITS).map_err(broken)?;
+            let key = CertificateAuthority::generate_key().map_err(broken)?;
             let fresh = CertificateAuthority::generate(&key, issuer.as_str(), cx.now, cx.rng).map_err(broken)?;
             match store.store_certificate_authority(&sealed(&fresh, &key, vault, cx)?)? {
                 Insertion::Inserted | Insertion::Exists => {}

@@ -1,6 +1,5 @@
-use super::{CLIENT_AUTH_METHODS, GRANTS, Settings};
-use crate::keys::SigningAlgorithm;
-use crate::oauth::{GrantType, ServerMetadata};
+use super::{CLIENT_AUTH_METHODS, GRANTS, Settings, Turn};
+use crate::oauth::{GrantType, NumericDate, ServerMetadata, SigningAlgorithm};
 
 /// Discovery parsers refuse an empty list and a missing one alike, so the one response type that the announced authorization
 /// endpoint knows how to refuse is named.
@@ -23,8 +22,8 @@ pub struct Endpoints {
     pub registration: &'static str,
 }
 
-/// The document for `issuer`, read off the dispatch tables.
-pub(super) fn describe(settings: &Settings, endpoints: Endpoints) -> ServerMetadata {
+/// The document for `issuer`, read off the dispatch tables and the published keys.
+pub(super) fn describe(settings: &Settings, endpoints: Endpoints, turn: &Turn, now: NumericDate) -> ServerMetadata {
     let issuer = &settings.issuer;
     let grants = GRANTS
         .iter()
@@ -48,6 +47,6 @@ pub(super) fn describe(settings: &Settings, endpoints: Endpoints) -> ServerMetad
         revocation_endpoint_auth_methods_supported: methods,
         registration_endpoint: issuer.endpoint(endpoints.registration),
         subject_types_supported: vec!["public"],
-        id_token_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
+        id_token_signing_alg_values_supported: turn.ring().algorithms(now).map(SigningAlgorithm::as_str).collect(),
     }
 }

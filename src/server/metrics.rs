@@ -127,6 +127,7 @@ struct ExpiryLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KeyLabels {
     kid: String,
+    alg: &'static str,
     state: &'static str,
 }
 
@@ -327,6 +328,7 @@ impl Metrics {
                 .map_or("unknown", |state| state.as_str());
             let labels = KeyLabels {
                 kid: key.kid().to_string(),
+                alg: key.record().alg.as_str(),
                 state,
             };
             self.key_age

@@ -11,6 +11,7 @@ mod audit_verify;
 mod authority;
 mod client_auth;
 mod clock_skew;
+mod demand;
 mod directory;
 mod edge;
 mod error;
@@ -229,8 +230,8 @@ impl Server {
     }
 
     /// What the server tells about itself, derived from what it dispatches on (RFC 8414).
-    pub fn metadata(&self, endpoints: Endpoints) -> ServerMetadata {
-        metadata::describe(&self.settings, endpoints)
+    pub fn metadata(&self, endpoints: Endpoints, now: NumericDate) -> ServerMetadata {
+        metadata::describe(&self.settings, endpoints, &self.wheel.turn(now), now)
     }
 
     /// Counts a fetch of the JWK set as it is in `turn`.
@@ -240,7 +241,7 @@ impl Server {
 
     /// Whether requests can be answered: the database was reached lately, and there is a key to sign with.
     pub fn readiness(&self, now: NumericDate) -> Result<(), &'static str> {
-        if self.wheel.turn(now).ring().active(now).is_none() {
+        if self.wheel.turn(now).signer(None, now).is_none() {
             return Err("no active signing key");
         }
         if self.watch.is_restored() {

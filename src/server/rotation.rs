@@ -6,13 +6,14 @@ use serde_json::json;
 use tracing::info;
 
 use super::authority::{Authority, trust_anchors};
+use super::demand;
 use super::{Context, Failure, Vault};
 use crate::failpoint::failpoint;
 use crate::keys::{
-    Certificate, DataKey, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step,
+    Certificate, DataKey, Demand, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step,
     TrustAnchor, TrustAnchors,
 };
-use crate::oauth::{Audience, Audiences, IssuerUrl, NumericDate, Seconds, Thumbprint, base64url};
+use crate::oauth::{Audience, Audiences, IssuerUrl, NumericDate, Seconds, SigningAlgorithm, Thumbprint, base64url};
 use crate::storage::{AuditEvent, Insertion, Store, StoredKey};
 
 /// What the wheel needs to know of the configuration.
@@ -48,6 +49,9 @@ pub struct Wheel {
 #[derive(Debug)]
 pub struct Turn {
     ring: Arc<KeyRing>,
+    demand: Arc<Demand>,
+    /// With what clients without a wish of their own are signed for: the first algorithm that has a key.
+    order: [SigningAlgorithm; SigningAlgorithm::ALL.len()],
     anchors: Arc<TrustAnchors>,
     in_force: Vec<TrustAnchor>,
     jwks: Jwks,
@@ -56,7 +60,12 @@ pub struct Turn {
 }
 
 impl Turn {
-    fn new(ring: Arc<KeyRing>, anchors: Arc<TrustAnchors>, now: NumericDate) -> Self {
+    fn new(
+        (ring, demand): (Arc<KeyRing>, Arc<Demand>),
+        own: SigningAlgorithm,
+        anchors: Arc<TrustAnchors>,
+        now: NumericDate,
+    ) -> Self {
         let jwks = ring.jwks(now);
         let in_force = anchors.in_force(&ring, now).into_iter().cloned().collect();
         let newest_key_at = ring.published(now).map(|key| key.record().published_at).max();
@@ -64,6 +73,8 @@ impl Turn {
             newest_key_at: newest_key_at.unwrap_or(now),
             body: jwks.body.as_slice().into(),
             ring,
+            order: demand.order(own),
+            demand,
             anchors,
             in_force,
             jwks,
@@ -73,6 +84,17 @@ impl Turn {
     /// The keys.
     pub fn ring(&self) -> &KeyRing {
         &self.ring
+    }
+
+    /// Which algorithms are wanted.
+    pub(super) fn demand(&self) -> &Demand {
+        &self.demand
+    }
+
+    /// The key that signs at `now` for a client that wants `algorithm`; `None` for what the server is set to. While an algorithm has no
+    /// key that every verifier knows, one of another algorithm signs in its place.
+    pub fn signer(&self, algorithm: Option<SigningAlgorithm>, now: NumericDate) -> Option<&Arc<SigningKey>> {
+        self.ring.signer(algorithm.into_iter().chain(self.order), now)
     }
 
     /// The JWK set: its tag, and how long it may be kept.
@@ -112,11 +134,13 @@ impl Wheel {
     ) -> Result<Self, Failure> {
         store.raise_token_life(settings.access_ttl, cx.now)?;
         let authority = Authority::open(store, &vault, &settings.issuer, cx)?;
-        let ring = load_ring(store, &vault)?;
+        let ring = Arc::new(load_ring(store, &vault)?);
+        let own = settings.policy.settings().algorithm;
+        let demand = Arc::new(demand::follow(store, own, cx.now)?);
         let issuer_as_audience = Audience::parse(settings.issuer.as_str())
             .into_iter()
             .collect::<Audiences>();
-        let turn = Turn::new(Arc::new(ring), Arc::clone(&authority.anchors), cx.now);
+        let turn = Turn::new((ring, demand), own, Arc::clone(&authority.anchors), cx.now);
         let wheel = Wheel {
             settings,
             vault,
@@ -133,18 +157,18 @@ impl Wheel {
     pub fn turn(&self, now: NumericDate) -> Guard<Arc<Turn>> {
         let turn = self.turn.load();
         if turn.jwks.changes_at.is_some_and(|instant| instant <= now) {
-            let (ring, anchors) = (Arc::clone(&turn.ring), Arc::clone(&turn.anchors));
-            self.turn.store(Arc::new(Turn::new(ring, anchors, now)));
+            let seen = (Arc::clone(&turn.ring), Arc::clone(&turn.demand));
+            let anchors = Arc::clone(&turn.anchors);
+            self.turn.store(Arc::new(Turn::new(seen, self.own(), anchors, now)));
             return self.turn.load();
         }
         turn
     }
 
-    /// The key that signs at `now`.
-    pub fn active(&self, now: NumericDate) -> Result<Arc<SigningKey>, Failure> {
+    /// The key that signs at `now`, as [`Turn::signer`] says.
+    pub fn signer(&self, algorithm: Option<SigningAlgorithm>, now: NumericDate) -> Result<Arc<SigningKey>, Failure> {
         let turn = self.turn.load();
-        turn.ring
-            .active(now)
+        turn.signer(algorithm, now)
             .cloned()
             .ok_or(Failure::Unavailable("no active signing key", None))
     }
@@ -172,6 +196,7 @@ impl Wheel {
     /// Follows what other nodes changed and takes the steps that are due.
     pub(super) fn tick(&self, store: &Store, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.follow(store, cx.now)?;
+        self.follow_demand(store, cx.now)?;
         self.turn_as_due(store, cx)?;
         self.wait_for_fetchers(store, cx.now)
     }
@@ -185,11 +210,28 @@ impl Wheel {
         Ok(())
     }
 
+    /// Learns which algorithms clients want, and lets the other nodes know what this one is set to.
+    fn follow_demand(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
+        let demand = demand::follow(store, self.own(), now)?;
+        let before = self.turn.load();
+        if *before.demand != demand {
+            let seen = (Arc::clone(&before.ring), Arc::new(demand));
+            let turn = Turn::new(seen, self.own(), Arc::clone(&before.anchors), now);
+            self.turn.store(Arc::new(turn));
+        }
+        Ok(())
+    }
+
+    fn own(&self) -> SigningAlgorithm {
+        self.settings.policy.settings().algorithm
+    }
+
     fn reload(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
         let before = self.turn.load();
         let ring = load_ring_after(store, &self.vault, before.ring())?;
         let authority = Authority::follow(self.authority.load_full(), store, &self.vault)?;
-        let turn = Turn::new(Arc::new(ring), Arc::clone(&authority.anchors), now);
+        let seen = (Arc::new(ring), Arc::clone(&before.demand));
+        let turn = Turn::new(seen, self.own(), Arc::clone(&authority.anchors), now);
         self.authority.store(authority);
         self.turn.store(Arc::new(turn));
         Ok(())
@@ -198,7 +240,8 @@ impl Wheel {
     /// Takes steps until none is due: the first key makes a next key due.
     fn turn_as_due(&self, store: &Store, cx: &mut Context<'_>) -> Result<(), Failure> {
         for _ in 0..MOST_STEPS_AT_ONCE {
-            let mut steps = self.settings.policy.due(self.turn.load().ring(), cx.now);
+            let turn = self.turn.load();
+            let mut steps = self.settings.policy.due(turn.ring(), turn.demand(), cx.now);
             // An authority that ends soon cannot help; who looks at the log was told.
             steps.retain(|step| !matches!(step, Step::Renew(kid) if self.renewal(kid, cx.now).is_none()));
             if steps.is_empty() {
@@ -207,6 +250,7 @@ impl Wheel {
             for step in steps {
                 match step {
                     Step::Create(slot) => self.create(store, &slot, cx)?,
+                    Step::Withdraw(kid) => withdraw(store, &kid, cx.now)?,
                     Step::Destroy(kid) => destroy(store, &kid, cx.now)?,
                     Step::Renew(kid) => self.renew(store, &kid, cx)?,
                     Step::Postpone { kid, from, to } => postpone(store, &kid, from, to, cx.now)?,
@@ -218,12 +262,24 @@ impl Wheel {
         Ok(())
     }
 
-    /// Puts a planned turn off a little while somebody who fetches the JWK set has not got the next key.
+    /// Puts planned turns off a little while somebody who fetches the JWK set has not got the next key.
     fn wait_for_fetchers(&self, store: &Store, now: NumericDate) -> Result<(), Failure> {
         let turn = self.turn.load();
-        let Some((next, Step::Postpone { kid, from, to })) = self.settings.policy.wait(turn.ring(), now) else {
-            return Ok(());
-        };
+        for (next, step) in self.settings.policy.waits(turn.ring(), now) {
+            if let Step::Postpone { kid, from, to } = step {
+                self.wait_for_fetchers_of(next, (kid, from, to), store, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_fetchers_of(
+        &self,
+        next: &KeyRecord,
+        (kid, from, to): (Thumbprint, NumericDate, NumericDate),
+        store: &Store,
+        now: NumericDate,
+    ) -> Result<(), Failure> {
         let fetchers = store.fetchers()?;
         let awaited = fetchers
             .iter()
@@ -249,7 +305,8 @@ impl Wheel {
         let broken =
             |error: Box<dyn std::error::Error + Send + Sync>| Failure::Broken("a signing key could not be made", error);
         let policy = &self.settings.policy;
-        let private_key = PrivateKey::generate(policy.settings().rsa_bits).map_err(|error| broken(Box::new(error)))?;
+        let private_key = PrivateKey::generate(slot.algorithm, policy.settings().rsa_bits)
+            .map_err(|error| broken(Box::new(error)))?;
         failpoint!("key.made");
         let kid = private_key.public_key().thumbprint();
         let leaf = Leaf {
@@ -272,13 +329,14 @@ impl Wheel {
             .map_err(|error| broken(Box::new(error)))?;
         let stored = StoredKey {
             kid: kid.clone(),
-            alg: policy.settings().algorithm.as_str().to_owned(),
+            alg: slot.algorithm.as_str().to_owned(),
             slot: slot.slot,
             published_at: slot.published_at,
             activates_at: slot.activates_at,
             certificate: certificate.der().to_vec(),
             sealed_private_key: Some(sealed),
             longest_token_life: self.settings.access_ttl,
+            withdrawn_at: None,
             tainted_at: None,
             revoked_at: None,
         };
@@ -287,7 +345,9 @@ impl Wheel {
         let inserted = store.create_signing_key(&stored, &event)?;
         failpoint!("key.published");
         match inserted {
-            Insertion::Inserted => info!(%kid, activates_at = %slot.activates_at, "published a new signing key"),
+            Insertion::Inserted => {
+                info!(%kid, alg = %slot.algorithm, activates_at = %slot.activates_at, "published a new signing key");
+            }
             Insertion::Exists => info!(slot = slot.slot, "another node published this key first"),
         }
         Ok(())
@@ -334,8 +394,18 @@ pub(super) fn renewal_detail(key: &SigningKey, renewed: &Certificate) -> serde_j
     })
 }
 
-/// The first key and the next key, with what their creation makes due, and as much again for lost races.
+/// The first key and the next key, with what their creation makes due, and as much again for lost races. The algorithms turn beside
+/// each other.
 const MOST_STEPS_AT_ONCE: usize = 4;
+
+fn withdraw(store: &Store, kid: &Thumbprint, now: NumericDate) -> Result<(), Failure> {
+    failpoint!("key.withdrawing");
+    if store.withdraw_signing_key(kid, &by_the_wheel("key.withdrawn", kid, now))? {
+        info!(%kid, "a signing key signs no more: nobody wants its algorithm");
+    }
+    failpoint!("key.withdrawn");
+    Ok(())
+}
 
 fn destroy(store: &Store, kid: &Thumbprint, now: NumericDate) -> Result<(), Failure> {
     failpoint!("key.destroying");
@@ -418,6 +488,7 @@ fn open_key(stored: StoredKey, data_key: &DataKey) -> Result<SigningKey, Failure
         activates_at: stored.activates_at,
         certificate: stored.certificate,
         longest_token_life: stored.longest_token_life,
+        withdrawn_at: stored.withdrawn_at,
         tainted_at: stored.tainted_at,
         revoked_at: stored.revoked_at,
     };

@@ -52,6 +52,8 @@ pub struct StoredKey {
     pub sealed_private_key: Option<Vec<u8>>,
     /// The longest life of any token that it may have signed.
     pub longest_token_life: Seconds,
+    /// From when on it signs no more because nobody wants its algorithm.
+    pub withdrawn_at: Option<NumericDate>,
     /// From when on it signs no more.
     pub tainted_at: Option<NumericDate>,
     /// From when on it is not published any more.
@@ -227,6 +229,22 @@ impl Store {
         })
     }
 
+    /// Lets a key sign no more from the instant of `event` on; `false` when it was withdrawn before.
+    pub fn withdraw_signing_key(&self, kid: &Thumbprint, event: &AuditEvent) -> Result<bool, Error> {
+        let (kid, event) = (kid.as_str().to_owned(), event.clone());
+        self.administer(move |conn| {
+            let at = event.at.epoch();
+            let withdrawn = on!(conn, c => diesel::update(signing_keys::table.find(&kid))
+                .filter(signing_keys::withdrawn_at.is_null())
+                .set(signing_keys::withdrawn_at.eq(at))
+                .execute(c))?;
+            if withdrawn == 0 {
+                return Ok(Effect::none(false));
+            }
+            Ok(Effect::of(true, event).changing(ChangeKind::SigningKey, kid, at))
+        })
+    }
+
     /// Bars a key from signing, and from being published if it is revoked; its private half is destroyed with it. Nothing takes
     /// that back.
     pub fn bar_signing_key(&self, kid: &Thumbprint, how: Barring, event: &AuditEvent) -> Result<Barred, Error> {
@@ -326,6 +344,7 @@ pub(super) struct KeyRow {
     pub(super) longest_token_life: i64,
     tainted_at: Option<i64>,
     revoked_at: Option<i64>,
+    withdrawn_at: Option<i64>,
 }
 
 impl From<&StoredKey> for KeyRow {
@@ -341,6 +360,7 @@ impl From<&StoredKey> for KeyRow {
             longest_token_life: key.longest_token_life.get(),
             tainted_at: key.tainted_at.map(NumericDate::epoch),
             revoked_at: key.revoked_at.map(NumericDate::epoch),
+            withdrawn_at: key.withdrawn_at.map(NumericDate::epoch),
         }
     }
 }
@@ -362,6 +382,7 @@ impl KeyRow {
             certificate: self.certificate,
             sealed_private_key: self.sealed_private_key,
             longest_token_life: Seconds::new(self.longest_token_life),
+            withdrawn_at: self.withdrawn_at.map(NumericDate::from_epoch),
             tainted_at: self.tainted_at.map(NumericDate::from_epoch),
             revoked_at: self.revoked_at.map(NumericDate::from_epoch),
         })

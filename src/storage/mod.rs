@@ -4,6 +4,7 @@
 //! connections and every type of diesel stay inside. This floor knows neither clock nor HTTP nor what a sealed key means.
 
 mod access_tokens;
+mod algorithm_uses;
 mod apply;
 mod audit;
 mod audit_seals;
@@ -38,6 +39,7 @@ mod users;
 mod writer;
 
 pub use access_tokens::{AccessTokenState, EnabledUser, RevokedAccessToken};
+pub use algorithm_uses::StoredUse;
 pub use apply::{Application, ClientState, ClientWrite, SecretWrite, SeenClient};
 pub use audit::{AuditEvent, AuditFilter};
 pub use audit_seals::{AuditRecord, AuditSeal};

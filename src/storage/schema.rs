@@ -22,6 +22,7 @@ diesel::table! {
         refresh_absolute_ttl -> Nullable<BigInt>,
         refresh_retry_window -> Nullable<BigInt>,
         owner -> Nullable<Text>,
+        signing_alg -> Nullable<Text>,
     }
 }
 
@@ -150,6 +151,15 @@ diesel::table! {
         longest_token_life -> BigInt,
         tainted_at -> Nullable<BigInt>,
         revoked_at -> Nullable<BigInt>,
+        withdrawn_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    algorithm_uses (alg) {
+        alg -> Text,
+        wanted_at -> BigInt,
+        served_at -> Nullable<BigInt>,
     }
 }
 

@@ -341,7 +341,9 @@ fn an_authority_that_ends_too_soon_to_help_is_told_of_and_not_asked_again_and_ag
             .with_context(|cx| admin(&server, &policy).import_authority(&ca.certificate(), &ca.key(), cx))
             .unwrap();
         server.tick().unwrap();
-        admin(&server, &policy).rotate(Urgency::Now, server.now()).unwrap();
+        admin(&server, &policy)
+            .rotate(None, Urgency::Now, server.now())
+            .unwrap();
         server.tick().unwrap();
         server.advance(Seconds::days(2));
         for _ in 0..3 {

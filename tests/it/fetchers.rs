@@ -65,7 +65,9 @@ fn next(server: &TestServer) -> (Thumbprint, NumericDate) {
     let ring = KeyAdmin::new(&server.store, server.vault(), &server.policy, "test")
         .ring()
         .unwrap();
-    let key = ring.next(server.now()).unwrap();
+    let key = ring
+        .next(keywheel::oauth::SigningAlgorithm::Rs256, server.now())
+        .unwrap();
     (key.kid().clone(), key.record().activates_at)
 }
 
@@ -163,7 +165,7 @@ fn a_turn_that_an_operator_brought_forward_waits_for_nobody_and_neither_does_any
         let admin = KeyAdmin::new(&server.store, server.vault(), &server.policy, "test");
         let (kid, _) = next(&server);
         let at = admin
-            .rotate(keywheel::keys::Urgency::WhenSafe, server.now())
+            .rotate(None, keywheel::keys::Urgency::WhenSafe, server.now())
             .unwrap()
             .activates_at;
         let (_, brought_forward) = next(&server);

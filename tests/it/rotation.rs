@@ -180,7 +180,7 @@ fn a_rotation_on_demand_waits_for_the_lead_unless_told_otherwise() {
         let admin = KeyAdmin::new(&server.store, server.vault(), &policy, "test");
         let old = part(&server.granted(&client, &[]), 0)["kid"].clone();
 
-        let planned = admin.rotate(Urgency::WhenSafe, server.now()).unwrap();
+        let planned = admin.rotate(None, Urgency::WhenSafe, server.now()).unwrap();
         assert!(planned.safe);
         server.tick().unwrap();
         assert_eq!(
@@ -192,7 +192,7 @@ fn a_rotation_on_demand_waits_for_the_lead_unless_told_otherwise() {
         server.tick().unwrap();
         assert_eq!(part(&server.granted(&client, &[]), 0)["kid"], planned.kid.as_str());
 
-        let at_once = admin.rotate(Urgency::Now, server.now()).unwrap();
+        let at_once = admin.rotate(None, Urgency::Now, server.now()).unwrap();
         assert!(!at_once.safe, "the key was published a moment ago");
         server.tick().unwrap();
         let token = server.granted(&client, &[]);
@@ -209,7 +209,7 @@ fn without_a_next_key_a_rotation_is_refused() {
         let admin = KeyAdmin::new(&server.store, server.vault(), &policy, "test");
         server.advance(PERIOD);
         assert!(matches!(
-            admin.rotate(Urgency::Now, server.now()),
+            admin.rotate(None, Urgency::Now, server.now()),
             Err(KeyError::NoNextKey)
         ));
     });
@@ -296,7 +296,7 @@ fn signature_bits(token: &str) -> usize {
 
 pub(crate) fn policy() -> keywheel::keys::RotationPolicy {
     keywheel::keys::RotationPolicy::new(keywheel::keys::RotationSettings {
-        algorithm: keywheel::keys::SigningAlgorithm::Rs256,
+        algorithm: keywheel::oauth::SigningAlgorithm::Rs256,
         rsa_bits: keywheel::keys::RsaBits::default(),
         period: PERIOD,
         jwks_max_age: Seconds::new(300),

@@ -105,6 +105,7 @@ fn key(slot: i64) -> StoredKey {
         certificate: vec![0x30, 0, 0xff],
         sealed_private_key: Some(vec![1, 2, 3]),
         longest_token_life: Seconds::new(600),
+        withdrawn_at: None,
         tainted_at: None,
         revoked_at: Some(at(i64::MAX)),
     }

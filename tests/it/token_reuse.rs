@@ -315,7 +315,7 @@ fn a_key_that_signs_no_more_takes_the_tokens_that_it_signed_out_of_use() {
         server.tick().unwrap();
         let third = next();
         settle();
-        admin.rotate(Urgency::Now, server.now()).unwrap();
+        admin.rotate(None, Urgency::Now, server.now()).unwrap();
         server.tick().unwrap();
         assert_ne!(next(), third);
         // A planned turn, with nothing but the time: between two ticks.

@@ -35,18 +35,24 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
                     .kid
                     .as_ref()
                     .map_or_else(|| "(to be made)".to_owned(), ToString::to_string);
-                vec![event.at.to_string(), event.what.to_string(), kid, event.reason.clone()]
+                vec![
+                    event.at.to_string(),
+                    event.what.to_string(),
+                    event.algorithm.to_string(),
+                    kid,
+                    event.reason.clone(),
+                ]
             };
             output::text(&timeline::draw(&plan.spans, now))?;
             output::table(
-                &["at", "what", "kid", "why then"],
+                &["at", "what", "alg", "kid", "why then"],
                 plan.events.iter().map(row).collect(),
             )?;
             show(&fetchers)
         }
-        KeysCommand::Rotate { now: at_once } => {
+        KeysCommand::Rotate { now: at_once, alg } => {
             let urgency = if at_once { Urgency::Now } else { Urgency::WhenSafe };
-            let rotation = admin.rotate(urgency, now)?;
+            let rotation = admin.rotate(alg, urgency, now)?;
             if format == Output::Json {
                 return output::json(&rotation);
             }
@@ -137,6 +143,7 @@ fn list(lines: &[KeyLine], format: Output) -> anyhow::Result<()> {
         let or_open = |at: &Option<String>| at.clone().unwrap_or_else(|| "–".to_owned());
         vec![
             key.kid.clone(),
+            key.alg.to_owned(),
             key.state.to_owned(),
             key.published_at.clone(),
             key.activates_at.clone(),
@@ -148,6 +155,7 @@ fn list(lines: &[KeyLine], format: Output) -> anyhow::Result<()> {
     output::table(
         &[
             "kid",
+            "alg",
             "state",
             "published",
             "signs from",

@@ -3,6 +3,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::call::{Call, Nothing, Reply};
+use super::members::word;
 use super::operation::Operation;
 use super::problem::Problem;
 use crate::server::admin::{Barring, Exposure, KeyLine, PlanDocument, Rotation, Urgency};
@@ -59,11 +60,14 @@ struct RotateDocument {
     /// Turn at once, although verifiers that do not know the next key yet refuse its tokens.
     #[serde(default)]
     now: bool,
+    /// Whose keys: those that sign with this algorithm; absent for the server's `signing.alg`.
+    alg: Option<String>,
 }
 
 fn rotate(call: &mut Call<'_, '_>, _: Nothing, how: RotateDocument) -> Result<Reply<Rotation>, Problem> {
     let urgency = if how.now { Urgency::Now } else { Urgency::WhenSafe };
-    Ok(call.keys().rotate(urgency, call.cx.now)?.into())
+    let alg = how.alg.as_deref().map(|name| word("alg", name)).transpose()?;
+    Ok(call.keys().rotate(alg, urgency, call.cx.now)?.into())
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -292,6 +292,10 @@ impl From<KeyError> for Problem {
                 StatusCode::CONFLICT,
                 "no next key is published yet: try again in a second",
             ),
+            KeyError::Unused(algorithm) => Problem::of(
+                StatusCode::CONFLICT,
+                format!("nobody uses {algorithm}: let a client have it, or the server"),
+            ),
             KeyError::Changed => Problem::of(
                 StatusCode::CONFLICT,
                 "the keys changed meanwhile: look at them and try again",

@@ -4,14 +4,15 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use super::super::{KNOWN_VERIFIERS, UnknownKid};
+use super::Name;
 use crate::oauth::Seconds;
 
 /// A set as a verifier has it.
 #[derive(Debug, Clone)]
 pub(super) struct Fetched {
     pub(super) at: i64,
-    /// The names of its keys.
-    pub(super) slots: Vec<i64>,
+    /// Its keys.
+    pub(super) keys: Vec<Name>,
     /// For how long it may be kept, as was said with it.
     pub(super) max_age: i64,
 }
@@ -49,7 +50,7 @@ impl Verifier {
     }
 
     /// Whether it accepts a token of this key now; it may fetch the set for that.
-    pub(super) fn knows(&mut self, slot: i64, now: i64, mut fetch: impl FnMut() -> Fetched) -> bool {
+    pub(super) fn knows(&mut self, key: Name, now: i64, mut fetch: impl FnMut() -> Fetched) -> bool {
         let keeps = self.keeps;
         let current = self
             .set
@@ -57,12 +58,12 @@ impl Verifier {
             .filter(|set| keeps.is_none_or(|keeps| now - set.at < keeps));
         let mut set = current.unwrap_or_else(&mut fetch);
         if let UnknownKid::Refetch(cooldown) = self.unknown_kid
-            && !set.slots.contains(&slot)
+            && !set.keys.contains(&key)
             && now - set.at >= cooldown.get()
         {
             set = fetch();
         }
-        let known = set.slots.contains(&slot);
+        let known = set.keys.contains(&key);
         self.set = Some(set);
         known
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::testing::{self, TOKEN_LIFE, at, private_key, record};
-use super::super::{KeyRecord, KeyRing, KeyState, RotationPolicy, RotationSettings, SigningKey, Step};
-use crate::oauth::{NumericDate, Seconds, TokenType};
+use super::super::{Demand, KeyRecord, KeyRing, KeyState, RotationPolicy, RotationSettings, SigningKey, Step};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, TokenType};
 
+const RS256: SigningAlgorithm = SigningAlgorithm::Rs256;
 const PERIOD: i64 = 30 * HOUR;
 const HOUR: i64 = 3_600;
 const STEP: i64 = HOUR / 2;
@@ -32,7 +33,7 @@ struct Node {
 
 impl Node {
     fn turn(&mut self, now: NumericDate) {
-        for step in policy().due(&self.ring, now) {
+        for step in policy().due(&self.ring, &Demand::default(), now) {
             match step {
                 Step::Create(slot) => {
                     let index = self.records.len();
@@ -45,13 +46,17 @@ impl Node {
                     let (_, private) = self.records.iter_mut().find(|(record, _)| record.kid == kid).unwrap();
                     *private = false;
                 }
-                Step::Postpone { .. } | Step::Raise(_) | Step::Renew(_) => {
+                Step::Postpone { .. } | Step::Raise(_) | Step::Renew(_) | Step::Withdraw(_) => {
                     panic!("{step:?}: the settings never change, and every certificate lasts for 61 days")
                 }
             }
             self.load();
         }
-        assert_eq!(policy().due(&self.ring, now), [], "one round does all that is due");
+        assert_eq!(
+            policy().due(&self.ring, &Demand::default(), now),
+            [],
+            "one round does all that is due"
+        );
     }
 
     fn load(&mut self) {
@@ -62,7 +67,7 @@ impl Node {
     }
 
     fn sign(&self, now: NumericDate) -> Token {
-        let key = self.ring.active(now).unwrap();
+        let key = self.ring.active(RS256, now).unwrap();
         let claims = json!({"iat": now, "exp": now + TOKEN_LIFE}).to_string();
         Token {
             kid: key.kid().to_string(),
@@ -166,7 +171,7 @@ fn a_wheel_that_nobody_turned_for_three_periods_recovers_safely() {
     let mut node = run(PERIOD / 2);
     let wake = at(PERIOD / 2 + 3 * PERIOD);
     assert_eq!(
-        node.ring.active(wake).unwrap().record().slot,
+        node.ring.active(RS256, wake).unwrap().record().slot,
         2,
         "the next key took over by itself"
     );
@@ -188,14 +193,14 @@ fn a_compromise_costs_one_command() {
     let mut node = run(PERIOD + HOUR);
     let now = at(PERIOD + 2 * HOUR);
     let (bad, next) = (
-        node.ring.active(now).unwrap().kid().clone(),
-        node.ring.next(now).unwrap().kid().clone(),
+        node.ring.active(RS256, now).unwrap().kid().clone(),
+        node.ring.next(RS256, now).unwrap().kid().clone(),
     );
     node.records[1].0.tainted_at = Some(now);
     node.load();
-    assert_eq!(node.ring.active(now).unwrap().kid(), &next);
+    assert_eq!(node.ring.active(RS256, now).unwrap().kid(), &next);
     node.turn(now);
-    assert!(node.ring.next(now).is_some(), "there is a next key again");
+    assert!(node.ring.next(RS256, now).is_some(), "there is a next key again");
     assert_eq!(node.ring.state(&bad, now), Some(KeyState::Tainted));
     node.records[1].0.revoked_at = Some(now);
     node.load();

@@ -11,20 +11,40 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
-use super::Loosened;
 use super::fleet::{Fetched, Verifier};
+use super::{Loosened, Name};
 use crate::keys::{
-    CLOCK_SKEW, KeyRecord, KeyRing, NODE_REFRESH, RotationPolicy, RotationSettings, Slot, Step, Turning,
+    AlgorithmUse, CLOCK_SKEW, Demand, KeyRecord, KeyRing, LINGERING, NODE_REFRESH, RotationPolicy, RotationSettings,
+    Slot, Step, Turning,
 };
-use crate::oauth::{NumericDate, Seconds, Thumbprint};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, Thumbprint};
 
 /// A token that was not accepted.
 #[derive(Debug)]
 #[expect(dead_code, reason = "to be printed")]
 pub(super) struct Refusal {
     at: i64,
-    slot: i64,
+    key: Option<Name>,
     by: String,
+}
+
+/// How often clients that wish for an algorithm other than the server's were signed for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Signed {
+    /// With it.
+    pub(super) as_wished: usize,
+    /// With another one, because it did not sign yet or any more.
+    pub(super) in_place: usize,
+    /// How often a key was withdrawn because nobody wanted its algorithm.
+    pub(super) withdrawals: usize,
+}
+
+impl std::ops::AddAssign for Signed {
+    fn add_assign(&mut self, other: Self) {
+        self.as_wished += other.as_wished;
+        self.in_place += other.in_place;
+        self.withdrawals += other.withdrawals;
+    }
 }
 
 /// A row, without key material.
@@ -33,6 +53,12 @@ struct Row {
     record: KeyRecord,
     private: bool,
     certified_until: NumericDate,
+}
+
+impl Row {
+    fn name(&self) -> Name {
+        (self.record.alg, self.record.slot)
+    }
 }
 
 impl Turning for Row {
@@ -86,9 +112,16 @@ pub(super) struct World {
     agenda: BTreeSet<i64>,
     acts: BTreeMap<i64, Vec<Act>>,
     /// Until when tokens of each key may be accepted.
-    accepted_until: BTreeMap<i64, i64>,
+    accepted_until: BTreeMap<Name, i64>,
     /// When each key signed first.
-    began: BTreeMap<i64, i64>,
+    began: BTreeMap<Name, i64>,
+    /// Whether there are algorithms beside RS256.
+    several: bool,
+    /// What clients have for their own.
+    clients: BTreeSet<SigningAlgorithm>,
+    /// When each algorithm was wanted last, and when a server was set to it.
+    uses: BTreeMap<SigningAlgorithm, (i64, Option<i64>)>,
+    pub(super) signed: Signed,
     pub(super) turns: usize,
     /// Whether there are fetchers that do not come.
     laggards: bool,
@@ -132,6 +165,10 @@ impl World {
             acts: BTreeMap::new(),
             accepted_until: BTreeMap::new(),
             began: BTreeMap::new(),
+            several: seed % 4 >= 2,
+            clients: BTreeSet::new(),
+            uses: BTreeMap::new(),
+            signed: Signed::default(),
             turns: 0,
             waits: 0,
             laggards: seed.is_multiple_of(3),
@@ -146,7 +183,11 @@ impl World {
     pub(super) fn run(mut self, turns: usize) -> Result<Self, Refusal> {
         while self.turns < turns {
             self.now = self.agenda.pop_first().unwrap_or(self.now + 60);
+            self.note_uses();
             for act in self.acts.remove(&self.now).unwrap_or_default() {
+                // When nobody wants any more what was wanted until now, by all clocks.
+                let over = self.now + LINGERING.get();
+                self.agenda.extend([over - 6, over, over + 6]);
                 self.act(act);
             }
             let mut order: Vec<usize> = (0..self.nodes.len()).collect();
@@ -179,10 +220,34 @@ impl World {
     /// As `Wheel::open`.
     fn start(&mut self, node: usize, settings: RotationSettings) {
         self.nodes[node].policy = RotationPolicy::new(settings).unwrap();
+        self.note_uses();
         self.raise(settings.longest_access_ttl, None);
         self.nodes[node].read = self.versions.len() - 1;
         self.tick(node);
         self.promise();
+    }
+
+    /// As `demand::follow`.
+    fn note_uses(&mut self) {
+        for node in &self.nodes {
+            let used = self.uses.entry(node.policy.settings().algorithm).or_default();
+            *used = (self.now, Some(self.now));
+        }
+        for algorithm in &self.clients {
+            self.uses.entry(*algorithm).or_default().0 = self.now;
+        }
+    }
+
+    fn demand(&self) -> Demand {
+        let uses = self
+            .uses
+            .iter()
+            .map(|(algorithm, (wanted_at, served_at))| AlgorithmUse {
+                algorithm: *algorithm,
+                wanted_at: NumericDate::from_epoch(*wanted_at),
+                served_at: served_at.map(NumericDate::from_epoch),
+            });
+        Demand::new(uses)
     }
 
     /// As `Wheel::tick`.
@@ -190,11 +255,20 @@ impl World {
         for _ in 0..4 {
             let now = self.clock(node);
             let policy = self.nodes[node].policy;
-            let mut steps = policy.due(&self.view(&self.nodes[node]).ring, now);
+            let ring = &self.view(&self.nodes[node]).ring;
+            let demand = self.demand();
+            let mut steps = policy.due(ring, &demand, now);
+            if self.loosened == Some(Loosened::WithdrawnTooEarly) {
+                let unwanted = ring
+                    .keys()
+                    .filter(|row| !policy.wants(&demand, row.record.alg, now) && row.private);
+                let unwanted = unwanted.filter(|row| row.record.withdrawn_at.is_none());
+                steps.extend(unwanted.map(|row| Step::Withdraw(row.record.kid.clone())));
+            }
             steps.retain(|step| match step {
                 Step::Postpone { .. } => self.loosened != Some(Loosened::NotPostponed),
                 Step::Raise(_) => self.loosened != Some(Loosened::NotRaised),
-                Step::Create(_) | Step::Destroy(_) | Step::Renew(_) => true,
+                Step::Create(_) | Step::Withdraw(_) | Step::Destroy(_) | Step::Renew(_) => true,
             });
             if steps.is_empty() {
                 return self.wait_for_fetchers(node, now);
@@ -207,6 +281,7 @@ impl World {
             for step in steps {
                 match step {
                     Step::Create(slot) => self.create(slot, &policy),
+                    Step::Withdraw(kid) => self.withdraw(&kid, now),
                     Step::Destroy(kid) => self.write(|row| {
                         if row.record.kid == kid {
                             row.private = false;
@@ -225,15 +300,27 @@ impl World {
     fn wait_for_fetchers(&mut self, node: usize, now: NumericDate) {
         let policy = self.nodes[node].policy;
         let ring = &self.view(&self.nodes[node]).ring;
-        let wait = policy.wait(ring, now).map(|(_, step)| step);
-        if let Some(Step::Postpone { kid, from, to }) = wait
-            && self.laggards
-            && self.rng.random_ratio(3, 4)
-        {
-            self.activate(&kid, from, to);
-            self.nodes[node].read = self.versions.len() - 1;
-            self.waits += 1;
+        let waits: Vec<Step> = policy.waits(ring, now).map(|(_, step)| step).collect();
+        for step in waits {
+            if let Step::Postpone { kid, from, to } = step
+                && self.laggards
+                && self.rng.random_ratio(3, 4)
+            {
+                self.activate(&kid, from, to);
+                self.nodes[node].read = self.versions.len() - 1;
+                self.waits += 1;
+            }
         }
+    }
+
+    /// As `Store::withdraw_signing_key`.
+    fn withdraw(&mut self, kid: &Thumbprint, now: NumericDate) {
+        self.signed.withdrawals += 1;
+        self.write(|row| {
+            if row.record.kid == *kid {
+                row.record.withdrawn_at.get_or_insert(now);
+            }
+        });
     }
 
     /// As `Wheel::renew`, with an authority that never ends.
@@ -251,9 +338,11 @@ impl World {
     /// As `Store::create_signing_key`.
     fn create(&mut self, mut slot: Slot, policy: &RotationPolicy) {
         let newest = self.newest();
-        if newest.ring.keys().any(|row| row.record.slot == slot.slot) {
+        let name = (slot.algorithm, slot.slot);
+        if newest.ring.keys().any(|row| row.name() == name) {
             return;
         }
+        let is_first = slot.slot == 1;
         let certified_until = policy.certificate_not_after(&slot);
         let waits = slot.activates_at > slot.published_at;
         match self.loosened {
@@ -265,18 +354,20 @@ impl World {
                 slot.published_at = slot.published_at - policy.lead();
                 slot.activates_at = slot.published_at + policy.lead();
             }
+            Some(Loosened::FirstAtOnce) if waits && is_first => slot.activates_at = slot.published_at,
             _ => {}
         }
         let life = policy.settings().longest_access_ttl.max(newest.client_life);
         let row = Row {
             record: KeyRecord {
-                kid: Thumbprint::parse(&format!("{:0>42}0", slot.slot)).unwrap(),
-                alg: policy.settings().algorithm,
+                kid: Thumbprint::parse(&format!("{}{:0>38}", slot.algorithm, slot.slot)).unwrap(),
+                alg: slot.algorithm,
                 slot: slot.slot,
                 published_at: slot.published_at,
                 activates_at: slot.activates_at,
                 certificate: Vec::new(),
                 longest_token_life: life,
+                withdrawn_at: None,
                 tainted_at: None,
                 revoked_at: None,
             },
@@ -318,21 +409,31 @@ impl World {
     }
 
     fn commit(&mut self, mut rows: Vec<Row>, client_life: Seconds) {
+        // Rows are kept for ever, but of the oldest of an algorithm, which left the set long ago, nothing follows any more.
         let before = &self.newest().ring;
-        let newest = rows.iter().map(|row| row.record.slot).max();
-        // Rows are kept for ever, but of those that left the set long ago nothing follows any more.
-        rows.retain(|row| {
+        rows.sort_by_key(Row::name);
+        let names: Vec<Name> = rows.iter().map(Row::name).collect();
+        let is_over = |row: &Row| {
             let removed = before.removed_at(&row.record.kid);
-            row.private
-                || Some(row.record.slot) == newest
-                || removed.is_none_or(|removed| removed.epoch() + 1_000 > self.now)
+            !row.private && removed.is_some_and(|removed| removed.epoch() + 1_000 < self.now)
+        };
+        let mut kept: BTreeSet<SigningAlgorithm> = BTreeSet::new();
+        rows.retain(|row| {
+            let (algorithm, slot) = row.name();
+            let is_old = names.contains(&(algorithm, slot + 3));
+            if !kept.contains(&algorithm) && is_old && is_over(row) {
+                return false;
+            }
+            kept.insert(algorithm);
+            true
         });
         let ring = KeyRing::new(rows.into_iter().map(Arc::new));
         for node in &self.nodes {
             self.agenda.extend([self.now + node.lag, self.now + node.lag + 1]);
             for row in ring.keys() {
                 let kid = &row.record.kid;
-                for change in [ring.starts_at(kid), ring.removed_at(kid)].into_iter().flatten() {
+                let changes = [ring.starts_at(kid), row.record.withdrawn_at, ring.removed_at(kid)];
+                for change in changes.into_iter().flatten() {
                     let change = change.epoch() - node.clock;
                     // And when a turn may be put off.
                     let instants = [change - 12, change - 6, change - 1, change];

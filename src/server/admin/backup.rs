@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::oauth::NumericDate;
+use crate::oauth::{NumericDate, SigningAlgorithm};
 use crate::server::authority::Authority;
 use crate::server::rotation::load_ring;
 use crate::server::{Failure, Vault};
@@ -37,7 +37,7 @@ impl BackupReport {
             position: store.position()?,
             signing_keys: ring.keys().count(),
             private_halves: ring.keys().filter(|key| key.can_sign()).count(),
-            active_key: ring.active(now).map(|key| key.kid().to_string()),
+            active_key: ring.signer(SigningAlgorithm::ALL, now).map(|key| key.kid().to_string()),
             authority: authority.is_some(),
             clients,
             users,

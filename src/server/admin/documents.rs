@@ -285,6 +285,8 @@ pub struct PlannedEventDocument {
     pub at: String,
     /// To which key; null for one that is not made yet.
     pub kid: Option<String>,
+    /// What the key signs with.
+    pub alg: &'static str,
     /// What.
     #[schemars(with = "String")]
     pub what: PlannedChange,
@@ -298,6 +300,7 @@ impl PlanDocument {
         let events = plan.events.iter().map(|event| PlannedEventDocument {
             at: event.at.to_string(),
             kid: event.kid.as_ref().map(ToString::to_string),
+            alg: event.algorithm.as_str(),
             what: event.what,
             reason: event.reason.clone(),
         });

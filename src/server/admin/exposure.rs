@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::keys::{HOLD_MARGIN, KNOWN_VERIFIERS, KeyRing, KeyState, KnownVerifier, RotationPolicy};
-use crate::oauth::{NumericDate, Seconds, Thumbprint};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, Thumbprint};
 use crate::storage::Barring;
 
 /// What remains of a key once it is barred: who goes on trusting it, who does not know its successor yet, and for how long.
@@ -67,10 +67,12 @@ impl Exposure {
         let signed_from = ring.starts_at(kid).filter(|starts| *starts <= now);
         let signs_until = ring.superseded_at(kid).map_or(now, |superseded| superseded.min(now));
         let life = record.map_or(Seconds::new(0), |record| record.longest_token_life);
-        let active = ring.active(now);
-        let successor = match active {
-            Some(active) if active.kid() == kid => ring.next(now),
-            other => other,
+        let active = record.and_then(|record| ring.active(record.alg, now));
+        let successor = match (active, record) {
+            (Some(active), Some(record)) if active.kid() == kid => ring.next(record.alg, now),
+            // Nobody wants its algorithm, or that does not sign yet.
+            (None, _) => ring.signer(SigningAlgorithm::ALL, now),
+            (other, _) => other,
         };
         let known_at = successor.map(|key| key.record().published_at + policy.lead());
         let settings = policy.settings();

@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use super::{KeyAdmin, KeyError};
 use crate::keys::KnownVerifier;
-use crate::oauth::{NumericDate, Seconds};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm};
 use crate::server::Failure;
 use crate::storage::Fetcher;
 
@@ -14,7 +14,7 @@ pub struct FetcherLine {
     pub user_agent: String,
     /// The network; behind a proxy that is not trusted, the proxy's.
     pub address_block: String,
-    /// Whether the set that it got last holds the next key; absent when there is no next key.
+    /// Whether the set that it got last holds the next key of every algorithm; absent when there is no next key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub has_next: Option<bool>,
     /// When it came last.
@@ -37,7 +37,11 @@ pub struct Refusing {
 impl KeyAdmin<'_> {
     /// Who fetches the JWK set, those first that have not got the next key yet.
     pub fn fetchers(&self, now: NumericDate) -> Result<Vec<FetcherLine>, KeyError> {
-        let next = self.ring()?.next(now).map(|key| key.record().published_at);
+        let ring = self.ring()?;
+        let next = SigningAlgorithm::ALL
+            .into_iter()
+            .filter_map(|algorithm| ring.next(algorithm, now));
+        let next = next.map(|key| key.record().published_at).max();
         let fetchers = self.store.fetchers().map_err(Failure::from)?;
         let mut lines: Vec<FetcherLine> = fetchers
             .into_iter()

@@ -5,8 +5,9 @@ use super::keys::{KeyAdmin, KeyError, known};
 use crate::keys::{
     CertificateError, ImportedAuthority, ImportedKey, KeyRecord, KeyState, PlannedChange, SigningKey, TrustAnchor,
 };
-use crate::oauth::{IssuerUrl, NumericDate, Seconds, Thumbprint, base64url};
+use crate::oauth::{IssuerUrl, NumericDate, Seconds, SigningAlgorithm, Thumbprint, base64url};
 use crate::server::authority::{Authority, sealed, trust_anchors};
+use crate::server::demand;
 use crate::server::rotation::renewal_detail;
 use crate::server::{Context, Failure};
 use crate::storage::{Insertion, StoredKey};
@@ -126,7 +127,8 @@ impl KeyAdmin<'_> {
         self.store
             .replace_certificate_authority(&stored, &ders(&imported.issuers), &event)
             .map_err(Failure::from)?;
-        let plan = self.policy.plan(&self.ring()?, None, cx.now);
+        let demand = demand::look(self.store, cx.now)?;
+        let plan = self.policy.plan(&self.ring()?, &demand, None, cx.now);
         let first = plan
             .events
             .iter()
@@ -137,18 +139,22 @@ impl KeyAdmin<'_> {
         })
     }
 
-    /// Publishes a key that was made elsewhere, to sign when its turn comes. A key that was ever known is refused; so is one of
+    /// Publishes a key that was made elsewhere, to sign when its turn comes: with `alg`, or with the server's own algorithm. A key that was ever known is refused; so is one of
     /// `barred`, the keys that this machine remembers as barred, whatever the database says.
     pub fn import_key(
         &self,
-        certificates: &str,
-        private_key: &str,
+        (certificates, private_key, alg): (&str, &str, Option<SigningAlgorithm>),
         activation: Activation,
         (issuer, barred): (Option<&IssuerUrl>, &[Thumbprint]),
         cx: &mut Context<'_>,
     ) -> Result<KeyImport, KeyError> {
         let now = cx.now;
         let lead = self.policy.lead();
+        let alg = alg.unwrap_or(self.policy.settings().algorithm);
+        if !self.policy.wants(&demand::look(self.store, now)?, alg, now) {
+            // It would be withdrawn at once.
+            return Err(KeyError::Unused(alg));
+        }
         let activates_at = match activation {
             Activation::WhenSafe => now + lead,
             Activation::After(span) if span < lead => return Err(KeyError::TooEarly(span, lead)),
@@ -157,7 +163,13 @@ impl KeyAdmin<'_> {
         };
         let anchors = trust_anchors(self.store)?;
         let anchors: Vec<TrustAnchor> = anchors.map_or_else(Vec::new, |anchors| anchors.all().cloned().collect());
-        let imported = ImportedKey::read(certificates, private_key, &anchors, self.policy, activates_at, now)?;
+        let imported = ImportedKey::read(
+            (certificates, private_key, alg),
+            &anchors,
+            self.policy,
+            activates_at,
+            now,
+        )?;
         let certificate = &imported.certificate;
         let kid = certificate.public_key().thumbprint();
         let ring = self.ring()?;
@@ -167,10 +179,7 @@ impl KeyAdmin<'_> {
         if barred.contains(&kid) {
             return Err(KeyError::Known(kid.to_string(), "barred"));
         }
-        let (alg, token_life) = (
-            self.policy.settings().algorithm,
-            self.policy.settings().longest_access_ttl,
-        );
+        let token_life = self.policy.settings().longest_access_ttl;
         let record = KeyRecord {
             kid: kid.clone(),
             alg,
@@ -179,6 +188,7 @@ impl KeyAdmin<'_> {
             activates_at,
             certificate: certificate.der().to_vec(),
             longest_token_life: token_life,
+            withdrawn_at: None,
             tainted_at: None,
             revoked_at: None,
         };
@@ -196,6 +206,7 @@ impl KeyAdmin<'_> {
                 sealed.map_err(|error| Failure::Broken("the key cannot be sealed", Box::new(error)))?,
             ),
             longest_token_life: token_life,
+            withdrawn_at: None,
             tainted_at: None,
             revoked_at: None,
         };

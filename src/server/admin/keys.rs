@@ -9,7 +9,8 @@ use crate::keys::{
     CertificateError, ImportError, KNOWN_VERIFIERS, KeyRing, LongestLife, OpenError, Plan, RotationPolicy, SigningKey,
     Urgency,
 };
-use crate::oauth::{NumericDate, Seconds, Thumbprint};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, Thumbprint};
+use crate::server::demand;
 use crate::server::rotation::load_ring;
 use crate::server::{Failure, Vault};
 use crate::storage::{AuditEvent, Barred, Barring, Store};
@@ -54,6 +55,8 @@ pub struct KeyLine {
 pub struct Rotation {
     /// The key that signs from then on.
     pub kid: String,
+    /// JOSE name of its algorithm.
+    pub alg: &'static str,
     /// From when on it signs.
     pub activates_at: String,
     /// When it was published.
@@ -76,6 +79,11 @@ pub enum KeyError {
     /// There is nothing to turn to yet.
     #[error("no next key is published yet: start a server, it publishes one at once")]
     NoNextKey,
+    /// Nobody wants the algorithm.
+    #[error(
+        "nobody uses {0}: set signing.alg or a client's signing_alg to it, and a server publishes its first key at once"
+    )]
+    Unused(SigningAlgorithm),
     /// Somebody else turned the wheel in between.
     #[error("the keys changed meanwhile: look at \"keys list\" and try again")]
     Changed,
@@ -159,16 +167,27 @@ impl<'a> KeyAdmin<'a> {
     pub fn plan(&self, now: NumericDate) -> Result<Plan, KeyError> {
         let longest = self.store.longest_lived_client().map_err(Failure::from)?;
         let longest = longest.map(|(client_id, life)| LongestLife { client_id, life });
-        Ok(self.policy.plan(&self.ring()?, longest.as_ref(), now))
+        let demand = demand::look(self.store, now)?;
+        Ok(self.policy.plan(&self.ring()?, &demand, longest.as_ref(), now))
     }
 
-    /// Brings the activation of the next key forward. Running servers follow within a second.
-    pub fn rotate(&self, urgency: Urgency, now: NumericDate) -> Result<Rotation, KeyError> {
+    /// Brings the activation of the next key of an algorithm forward, of the server's own when none is named. Running servers follow
+    /// within a second.
+    pub fn rotate(
+        &self,
+        algorithm: Option<SigningAlgorithm>,
+        urgency: Urgency,
+        now: NumericDate,
+    ) -> Result<Rotation, KeyError> {
         let ring = self.ring()?;
-        let (kid, activates_at) = self
-            .policy
-            .early_activation(&ring, now, urgency)
-            .ok_or(KeyError::NoNextKey)?;
+        let algorithm = algorithm.unwrap_or(self.policy.settings().algorithm);
+        let unknown = || match demand::look(self.store, now) {
+            Ok(demand) if !self.policy.wants(&demand, algorithm, now) => KeyError::Unused(algorithm),
+            Ok(_) => KeyError::NoNextKey,
+            Err(failure) => failure.into(),
+        };
+        let early = self.policy.early_activation(&ring, algorithm, now, urgency);
+        let (kid, activates_at) = early.ok_or_else(unknown)?;
         let record = ring.key(&kid).ok_or(KeyError::NoNextKey)?.record();
         let (planned, published_at) = (record.activates_at, record.published_at);
         let safe = activates_at >= published_at + self.policy.lead();
@@ -193,6 +212,7 @@ impl<'a> KeyAdmin<'a> {
         let (activates_at, published_at) = (activates_at.to_string(), published_at.to_string());
         Ok(Rotation {
             kid: kid.to_string(),
+            alg: algorithm.as_str(),
             activates_at,
             published_at,
             safe,

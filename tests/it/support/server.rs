@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
 use keywheel::http;
-use keywheel::keys::{MasterKey, RotationPolicy, RotationSettings, RsaBits, SigningAlgorithm};
+use keywheel::keys::{MasterKey, RotationPolicy, RotationSettings, RsaBits};
 use keywheel::oauth::{
     Audiences, ClaimProfile, ClientAuthMethod, ClientId, ClientMetadata, GrantType, IssuerUrl, NumericDate, Scope,
-    Seconds, TokenType,
+    Seconds, SigningAlgorithm, TokenType,
 };
 use keywheel::server::admin::{ClientAdmin, NewClientRequest, UserAdmin, user_import};
 use keywheel::server::{Context, Edge, Failure, Reach, Remembered, Server, Settings, Vault, WheelSettings};
@@ -37,6 +37,7 @@ pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) struct Options {
     pub(crate) issuer: &'static str,
     pub(crate) period: Seconds,
+    pub(crate) algorithm: SigningAlgorithm,
     pub(crate) rsa_bits: RsaBits,
     pub(crate) slowest_verifier: Seconds,
     pub(crate) wait_for_fetchers: Seconds,
@@ -60,6 +61,7 @@ impl Default for Options {
         Options {
             issuer: ISSUER,
             period: Seconds::days(30),
+            algorithm: SigningAlgorithm::Rs256,
             rsa_bits: RsaBits::default(),
             slowest_verifier: Seconds::hours(24),
             wait_for_fetchers: Seconds::new(0),
@@ -151,7 +153,7 @@ impl TestServer {
         store.migrate()?;
         let issuer = IssuerUrl::parse(options.issuer).unwrap();
         let policy = RotationPolicy::new(RotationSettings {
-            algorithm: SigningAlgorithm::Rs256,
+            algorithm: options.algorithm,
             rsa_bits: options.rsa_bits,
             period: options.period,
             jwks_max_age: options.jwks_max_age,
@@ -207,7 +209,7 @@ impl TestServer {
             blocking: http::BlockingSettings::STORAGE,
             logins: http::BlockingSettings::logins(2),
         };
-        let state = http::State::new(Arc::clone(&server), edge.clone(), &web).unwrap();
+        let state = http::State::new(Arc::clone(&server), edge.clone(), &web);
         let (ready, started) = channel();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::{Finding, Process, told};
 use crate::app::master_key;
 use crate::keys::{CLOCK_SKEW, KeyRing};
-use crate::oauth::{NumericDate, Seconds};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm};
 use crate::server::Vault;
 use crate::server::admin::{ClientAdmin, KeyAdmin};
 use crate::storage::Store;
@@ -200,17 +200,20 @@ fn keys(process: &Process, store: &Store, vault: &Vault, findings: &mut Vec<Find
             return None;
         }
     };
-    match ring.active(now) {
-        Some(active) => {
-            let since = active.record().activates_at;
-            findings.push(Finding::ok("keys", format!("{} signs since {since}", active.kid())));
-        }
-        None => findings.push(Finding::failed(
-            "keys",
-            "no key can sign",
-            "start a server: it makes one at once",
-        )),
+    let active = SigningAlgorithm::ALL
+        .into_iter()
+        .filter_map(|algorithm| ring.active(algorithm, now));
+    let signing: Vec<Finding> = active
+        .map(|active| {
+            let (alg, since) = (active.record().alg, active.record().activates_at);
+            Finding::ok("keys", format!("{} signs since {since} ({alg})", active.kid()))
+        })
+        .collect();
+    if signing.is_empty() {
+        let mend = "start a server: it makes one at once";
+        findings.push(Finding::failed("keys", "no key can sign", mend));
     }
+    findings.extend(signing);
     for warning in &plan.warnings {
         findings.push(Finding::warning(
             "key plan",

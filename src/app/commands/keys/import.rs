@@ -11,6 +11,7 @@ use super::{Process, authorities};
 use crate::app::cli::{ImportCommand, PairArgs};
 use crate::app::journal::Journal;
 use crate::app::output::{self, Output};
+use crate::oauth::SigningAlgorithm;
 use crate::server::Remembered;
 use crate::server::admin::{Activation, KeyAdmin};
 
@@ -26,9 +27,9 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     match command {
         ImportCommand::Ca(pair) => authority(process, admin, &pair, format),
-        ImportCommand::Key { pair, activate_at } => {
+        ImportCommand::Key { pair, alg, activate_at } => {
             let activation = activate_at.map_or(Activation::WhenSafe, |argument| argument.0);
-            key(process, admin, &pair, activation, format)
+            key(process, admin, (&pair, alg), activation, format)
         }
     }
 }
@@ -53,7 +54,7 @@ fn authority(process: &Process, admin: &KeyAdmin<'_>, pair: &PairArgs, format: O
 fn key(
     process: &Process,
     admin: &KeyAdmin<'_>,
-    pair: &PairArgs,
+    (pair, alg): (&PairArgs, Option<SigningAlgorithm>),
     activation: Activation,
     format: Output,
 ) -> anyhow::Result<()> {
@@ -63,7 +64,8 @@ fn key(
     let barred = journal.written().map(Remembered::barred_keys).unwrap_or_default();
     let barred: Vec<_> = barred.into_iter().map(|(kid, _)| kid).collect();
     let known = (process.config.issuer.as_ref(), barred.as_slice());
-    let imported = process.with_context(|cx| admin.import_key(&certificates, &private_key, activation, known, cx));
+    let imported =
+        process.with_context(|cx| admin.import_key((&certificates, &private_key, alg), activation, known, cx));
     let imported = imported.context("no key was imported")?;
     if !imported.safe {
         output::message(

@@ -10,7 +10,15 @@ pub(super) fn draw(spans: &[KeySpan], now: NumericDate) -> String {
     let end = ends.max().unwrap_or(now).max(now + Seconds::new(1));
     let scale = Scale { now, end };
     let mut lines = vec![format!("{:LABEL$}{}", "", scale.ruler())];
+    let is_mixed = spans
+        .iter()
+        .any(|span| spans.first().map(|first| first.algorithm) != Some(span.algorithm));
+    let mut under = None;
     for span in spans {
+        if is_mixed && under != Some(span.algorithm) {
+            lines.push(span.algorithm.to_string());
+            under = Some(span.algorithm);
+        }
         let name = span.kid.as_ref().map_or("(to be made)", |kid| kid.as_str());
         let short: String = name.chars().take(LABEL - 2).collect();
         lines.push(format!("{short:LABEL$}{}", scale.line(span)));
@@ -84,15 +92,41 @@ fn rounded(span: Seconds) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::SigningAlgorithm;
 
     fn at(day: i64) -> NumericDate {
         NumericDate::from_epoch(day * 86_400)
     }
 
     #[test]
+    fn the_keys_of_several_algorithms_stand_under_its_name() {
+        let of = |algorithm| KeySpan {
+            kid: None,
+            algorithm,
+            published_at: at(0),
+            starts: Some(at(0)),
+            stops: None,
+            removed_at: None,
+        };
+        let drawn = |algorithms: &[SigningAlgorithm]| {
+            let spans: Vec<_> = algorithms.iter().copied().map(of).collect();
+            let drawn = draw(&spans, at(0));
+            let starts: Vec<String> = drawn.lines().map(|line| line.chars().take(5).collect()).collect();
+            starts
+        };
+        let (rs256, es256) = (SigningAlgorithm::Rs256, SigningAlgorithm::Es256);
+        assert_eq!(
+            drawn(&[rs256, rs256, es256])[1..6],
+            ["RS256", "(to b", "(to b", "ES256", "(to b"]
+        );
+        assert_eq!(drawn(&[es256, es256])[1..3], ["(to b", "(to b"]);
+    }
+
+    #[test]
     fn the_lives_of_keys_are_drawn_over_one_time() {
         let span = |published, starts, stops: Option<i64>, removed: Option<i64>| KeySpan {
             kid: None,
+            algorithm: SigningAlgorithm::Rs256,
             published_at: at(published),
             starts: Some(at(starts)),
             stops: stops.map(at),

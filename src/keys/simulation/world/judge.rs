@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 
 use rand::RngExt;
 
-use super::super::Loosened;
 use super::super::fleet::Fetched;
+use super::super::{Loosened, Name};
 use super::{Node, Refusal, Row, Version, World};
 use crate::keys::{CLOCK_SKEW, Jwks, KeyRing, NODE_REFRESH};
-use crate::oauth::{NumericDate, Seconds};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm};
 
 /// How long verifiers accept a token that has expired.
 const LEEWAY: i64 = 300;
 
 /// A token and a JWK set.
 struct Answer {
-    /// The key of the token.
-    slot: i64,
+    /// The keys of its tokens: for clients of every wish.
+    keys: BTreeSet<Name>,
     /// The last second in which a verifier accepts it, by a clock that is behind.
     accepted_until: i64,
     set: Fetched,
@@ -47,25 +47,32 @@ impl World {
     /// Every node signs; the whole fleet verifies, at once and for as long as it accepts the token.
     pub(super) fn sign_and_verify(&mut self) -> Result<(), Refusal> {
         let now = self.now;
-        let refusal = |slot, by: String| Refusal { at: now, slot, by };
+        let refusal = |key, by: String| Refusal { at: now, key, by };
         let answers: Option<Vec<Answer>> = self.nodes.iter().map(|node| self.answer(node)).collect();
-        let answers = answers.ok_or_else(|| refusal(0, "nobody signs".to_owned()))?;
-        let signing: BTreeSet<i64> = answers.iter().map(|answer| answer.slot).collect();
+        let answers = answers.ok_or_else(|| refusal(None, "nobody signs".to_owned()))?;
+        let signing: BTreeSet<Name> = answers.iter().flat_map(|answer| answer.keys.iter().copied()).collect();
         for answer in &answers {
-            let until = self.accepted_until.entry(answer.slot).or_insert(answer.accepted_until);
-            *until = answer.accepted_until.max(*until);
+            for key in &answer.keys {
+                let until = self.accepted_until.entry(*key).or_insert(answer.accepted_until);
+                *until = answer.accepted_until.max(*until);
+            }
+            for wish in &self.clients {
+                let granted = answer.keys.iter().any(|(algorithm, _)| algorithm == wish);
+                self.signed.as_wished += usize::from(granted);
+                self.signed.in_place += usize::from(!granted);
+            }
         }
-        for slot in &signing {
-            if !self.began.contains_key(slot) {
-                self.began.insert(*slot, now);
+        for key in &signing {
+            if !self.began.contains_key(key) {
+                self.began.insert(*key, now);
                 self.turned();
             }
         }
         self.accepted_until.retain(|_, until| *until >= now);
         // A verifier that starts just now, by whatever node.
-        for slot in self.accepted_until.keys() {
-            if let Some(node) = answers.iter().position(|answer| !answer.set.slots.contains(slot)) {
-                return Err(refusal(*slot, format!("whoever asks node {node}")));
+        for key in self.accepted_until.keys() {
+            if let Some(node) = answers.iter().position(|answer| !answer.set.keys.contains(key)) {
+                return Err(refusal(Some(*key), format!("whoever asks node {node}")));
             }
         }
         for answer in &answers {
@@ -77,14 +84,14 @@ impl World {
             .retain(|copy| now - copy.at < (slowest + late).max(copy.max_age));
         for copy in &self.copies {
             let age = now - copy.at;
-            for slot in signing.iter().filter(|slot| !copy.slots.contains(slot)) {
+            for key in signing.iter().filter(|key| !copy.keys.contains(key)) {
                 let obedient = age < copy.max_age;
                 // It was not fetched anew, so it is kept for longer than its age.
                 let promised = self
                     .promised_since((age + 1 - late).max(0))
-                    .is_some_and(|since| self.began[slot] >= since);
+                    .is_some_and(|since| self.began[key] >= since);
                 if obedient || promised {
-                    return Err(refusal(*slot, format!("whoever has {copy:?}")));
+                    return Err(refusal(Some(*key), format!("whoever has {copy:?}")));
                 }
             }
         }
@@ -93,7 +100,7 @@ impl World {
         let poorest = answers
             .iter()
             .map(|answer| &answer.set)
-            .min_by_key(|set| set.slots.len())
+            .min_by_key(|set| set.keys.len())
             .unwrap();
         let promises: Vec<_> = self
             .fleet
@@ -106,12 +113,12 @@ impl World {
                 let any = rng.random_range(0..answers.len());
                 if rng.random() { poorest } else { &answers[any].set }.clone()
             };
-            for slot in &signing {
-                let promised = promised_since.is_some_and(|since| self.began[slot] >= since);
-                if verifier.knows(*slot, now, &mut fetch) {
+            for key in &signing {
+                let promised = promised_since.is_some_and(|since| self.began[key] >= since);
+                if verifier.knows(*key, now, &mut fetch) {
                     verifier.verified += usize::from(promised);
                 } else if promised {
-                    return Err(refusal(*slot, format!("{verifier:?}")));
+                    return Err(refusal(Some(*key), format!("{verifier:?}")));
                 }
             }
         }
@@ -130,24 +137,29 @@ impl World {
             changes_at: ring.next_change(at),
         };
         let max_age = jwks.max_age(at, node.policy.settings().jwks_max_age, 0).get();
+        let order = self.demand().order(node.policy.settings().algorithm);
+        let wishes = SigningAlgorithm::ALL.map(Some).into_iter().chain([None]);
+        let keys: Option<BTreeSet<Name>> = wishes
+            .map(|wish| Some(ring.signer(wish.into_iter().chain(order), at)?.name()))
+            .collect();
         Some(Answer {
-            slot: ring.active(at)?.record.slot,
+            keys: keys?,
             accepted_until: (at + life).epoch() + extra(Loosened::TokenLife) + LEEWAY + extra(Loosened::Leeway) - 1,
             set: Fetched {
                 at: self.now,
-                slots: self.published(ring, at),
+                keys: self.published(ring, at),
                 max_age: max_age + extra(Loosened::MaxAge),
             },
         })
     }
 
-    fn published(&self, ring: &KeyRing<Row>, at: NumericDate) -> Vec<i64> {
+    fn published(&self, ring: &KeyRing<Row>, at: NumericDate) -> Vec<Name> {
         let soon = at + Seconds::new(1);
         let removed_early = |row: &Row| {
             self.loosened == Some(Loosened::Hold)
                 && ring.removed_at(&row.record.kid).is_some_and(|removed| removed <= soon)
         };
         let published = ring.published(at).filter(|row| !removed_early(row));
-        published.map(|row| row.record.slot).collect()
+        published.map(|row| row.name()).collect()
     }
 }

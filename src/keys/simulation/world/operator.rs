@@ -7,15 +7,17 @@ use rand::seq::IndexedRandom;
 use super::super::Loosened;
 use super::World;
 use crate::keys::{RotationPolicy, RotationSettings, Urgency};
-use crate::oauth::{NumericDate, Seconds};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm};
 
 /// What an operator does.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Act {
-    /// `keys rotate`.
-    Rotate,
+    /// `keys rotate --alg`.
+    Rotate(SigningAlgorithm),
     /// `keys taint`, once every verifier can know the successor.
-    Taint,
+    Taint(SigningAlgorithm),
+    /// The first client gets the algorithm for its own, or the last one that has it goes.
+    Clients(SigningAlgorithm),
     /// A client's tokens live so long.
     ClientLife(Seconds),
     /// The settings of every node change, one node after the other.
@@ -29,9 +31,9 @@ impl World {
         let now = NumericDate::from_epoch(self.now + self.operator_clock);
         let policy = RotationPolicy::new(self.settings).unwrap();
         match act {
-            Act::Rotate => {
+            Act::Rotate(algorithm) => {
                 let ring = &self.newest().ring;
-                let Some((kid, mut at)) = policy.early_activation(ring, now, Urgency::WhenSafe) else {
+                let Some((kid, mut at)) = policy.early_activation(ring, algorithm, now, Urgency::WhenSafe) else {
                     return;
                 };
                 let planned = ring.key(&kid).unwrap().record.activates_at;
@@ -40,9 +42,9 @@ impl World {
                     self.activate(&kid, planned, at);
                 }
             }
-            Act::Taint => {
+            Act::Taint(algorithm) => {
                 let ring = &self.newest().ring;
-                let (Some(active), Some(next)) = (ring.active(now), ring.next(now)) else {
+                let (Some(active), Some(next)) = (ring.active(algorithm, now), ring.next(algorithm, now)) else {
                     return;
                 };
                 if next.record.published_at + policy.lead() <= now {
@@ -55,9 +57,17 @@ impl World {
                     });
                 }
             }
+            Act::Clients(algorithm) => {
+                if !self.clients.remove(&algorithm) {
+                    self.clients.insert(algorithm);
+                }
+            }
             Act::ClientLife(life) => self.raise(life, Some(life)),
             Act::Settings => {
-                let settings = settings(Some((&self.settings, self.longest_max_age)), &mut self.rng);
+                let mut settings = settings(Some((&self.settings, self.longest_max_age)), &mut self.rng);
+                if self.several && self.rng.random() {
+                    settings.algorithm = self.any_algorithm();
+                }
                 self.longest_max_age = self.longest_max_age.max(settings.jwks_max_age);
                 self.settings = settings;
                 self.promise();
@@ -69,6 +79,14 @@ impl World {
                 self.restarts_of(self.now);
             }
             Act::Restart(node, settings) => self.start(node, settings),
+        }
+    }
+
+    fn any_algorithm(&mut self) -> SigningAlgorithm {
+        if self.several {
+            *SigningAlgorithm::ALL.choose(&mut self.rng).unwrap()
+        } else {
+            SigningAlgorithm::Rs256
         }
     }
 
@@ -94,13 +112,16 @@ impl World {
             + [1, lead, lead + 11, self.rng.random_range(1..=period)]
                 .choose(&mut self.rng)
                 .unwrap();
-        let act = match self.rng.random_range(0..10) {
-            0..3 => Act::Rotate,
-            3 => Act::Taint,
+        let algorithm = self.any_algorithm();
+        let acts = if self.several { 14 } else { 10 };
+        let act = match self.rng.random_range(0..acts) {
+            0..3 => Act::Rotate(algorithm),
+            3 => Act::Taint(algorithm),
+            10.. => Act::Clients(algorithm),
             4 => Act::ClientLife(life(&self.settings, &mut self.rng)),
             5 | 6 => {
                 let rotation = at + self.rng.random_range(30..=lead.max(60));
-                self.plan(rotation, Act::Rotate);
+                self.plan(rotation, Act::Rotate(algorithm));
                 Act::Settings
             }
             _ => return,
