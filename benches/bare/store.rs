@@ -60,6 +60,7 @@ fn register(store: &Store) -> Outcome<Holders> {
             refresh_retry_window: None,
             token_type: TokenType::default(),
             claim_profile: ClaimProfile::default(),
+            signing_alg: None,
             introspect: false,
         },
         created_at: NumericDate::from_epoch(NOW),

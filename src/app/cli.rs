@@ -172,6 +172,9 @@ pub(super) struct UpdateArgs {
     /// Return to the usual retry window of 10s
     #[arg(long, conflicts_with = "refresh_retry_window")]
     pub(super) default_refresh_retry_window: bool,
+    /// Return to the server's own signature algorithm
+    #[arg(long, conflicts_with = "signing_alg")]
+    pub(super) default_signing_alg: bool,
     /// Take away the right to introspect
     #[arg(long, conflicts_with = "introspect")]
     pub(super) no_introspect: bool,
@@ -219,6 +222,9 @@ pub(super) struct MetadataArgs {
     /// Further claims: rfc9068, or simplejwt for Django REST framework
     #[arg(long, value_name = "PROFILE")]
     pub(super) claim_profile: Option<ClaimProfile>,
+    /// What its access tokens are signed with: RS256, PS256 or ES256 [default: the server's]
+    #[arg(long, value_name = "ALG")]
+    pub(super) signing_alg: Option<SigningAlgorithm>,
     /// Let it ask about tokens of others
     #[arg(long)]
     pub(super) introspect: bool,

@@ -165,6 +165,7 @@ impl Reader<'_> {
             refresh_retry_window: self.values.word(of(Member::RefreshRetryWindow)),
             token_type: self.values.word(of(Member::TokenType)).unwrap_or_default(),
             claim_profile: self.values.word(of(Member::ClaimProfile)).unwrap_or_default(),
+            signing_alg: self.values.word(of(Member::SigningAlg)),
             introspect: of(Member::Introspect)
                 .and_then(|value| self.values.truth(value))
                 .unwrap_or(false),

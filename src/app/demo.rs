@@ -55,6 +55,7 @@ fn client(store: &Store, vault: &Vault, cx: &mut Context<'_>) -> anyhow::Result<
         refresh_retry_window: None,
         token_type: TokenType::default(),
         claim_profile: ClaimProfile::default(),
+        signing_alg: None,
         introspect: true,
     };
     let request = NewClientRequest {

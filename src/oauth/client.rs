@@ -4,8 +4,8 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::{
-    Audiences, ClaimProfile, ClientId, GrantType, NumericDate, Owner, Scope, Seconds, SecretHash, TokenType,
-    UnknownWord,
+    Audiences, ClaimProfile, ClientId, GrantType, NumericDate, Owner, Scope, Seconds, SecretHash, SigningAlgorithm,
+    TokenType, UnknownWord,
 };
 
 /// A registered client (RFC 6749 §2, metadata by RFC 7591 §2). Its secrets are records of their own.
@@ -58,6 +58,8 @@ pub struct ClientMetadata {
     pub token_type: TokenType,
     /// Further claims of its access tokens.
     pub claim_profile: ClaimProfile,
+    /// With what its access tokens are signed, when it differs from the server's.
+    pub signing_alg: Option<SigningAlgorithm>,
     /// Whether it may ask about tokens of others (RFC 7662).
     pub introspect: bool,
 }

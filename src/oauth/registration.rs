@@ -224,6 +224,7 @@ mod tests {
             refresh_retry_window: None,
             token_type: TokenType::AtJwt,
             claim_profile: ClaimProfile::Rfc9068,
+            signing_alg: None,
             introspect: false,
         }
     }

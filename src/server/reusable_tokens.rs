@@ -144,6 +144,7 @@ mod tests {
             refresh_retry_window: None,
             token_type: TokenType::default(),
             claim_profile: ClaimProfile::default(),
+            signing_alg: None,
             introspect: false,
         };
         let client = Client {

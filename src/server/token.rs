@@ -70,7 +70,7 @@ impl Server {
         let scope = granted_scope(&authorization.within, parameters)?;
         let audiences = self.granted_audiences(&authorization.within, parameters)?;
         authorization.continuation.narrow_to(&scope, &audiences);
-        let key = self.wheel.signer(None, cx.now)?;
+        let key = self.wheel.signer(registered.client.metadata.signing_alg, cx.now)?;
         let client = &registered.client;
         // A user's token is that user's alone, and says nothing about how the client keeps its own.
         let for_itself = grant.grant_type() == GrantType::ClientCredentials;

@@ -192,6 +192,7 @@ pub(super) struct MetadataRow {
     refresh_ttl: Option<i64>,
     refresh_absolute_ttl: Option<i64>,
     refresh_retry_window: Option<i64>,
+    signing_alg: Option<String>,
 }
 
 impl From<&ClientMetadata> for MetadataRow {
@@ -210,6 +211,7 @@ impl From<&ClientMetadata> for MetadataRow {
             refresh_ttl: metadata.refresh_ttl.map(Seconds::get),
             refresh_absolute_ttl: metadata.refresh_absolute_ttl.map(Seconds::get),
             refresh_retry_window: metadata.refresh_retry_window.map(Seconds::get),
+            signing_alg: metadata.signing_alg.map(|algorithm| algorithm.to_string()),
         }
     }
 }
@@ -234,6 +236,11 @@ impl ClientRow {
             token_type: metadata.token_type.parse().map_err(|error| corrupt(&error))?,
             claim_profile: metadata.claim_profile.parse().map_err(|error| corrupt(&error))?,
             introspect: metadata.introspect,
+            signing_alg: metadata
+                .signing_alg
+                .map(|name| name.parse())
+                .transpose()
+                .map_err(|error| corrupt(&error))?,
         };
         Ok(Client {
             row: self.id,

@@ -183,6 +183,7 @@ fn rules_hold_for_what_comes_out_and_name_the_member() {
             ("refresh_retry_window", json!(3_600)),
             ("token_type", json!("bearer")),
             ("claim_profile", json!("django")),
+            ("signing_alg", json!("HS256")),
         ] {
             let detail = refused(&admin.patch("/clients/billing", &json!({member: value}), &etag), 400);
             assert!(detail.starts_with(&format!("{member}: ")), "{member}: {detail}");

@@ -34,6 +34,7 @@ token_reuse_window = "30s"
 token_endpoint_auth_methods = ["client_secret_basic"]
 token_type = "JWT"
 claim_profile = "simplejwt"
+signing_alg = "PS256"
 introspect = true
 secret = { env = "BILLING_SECRET" }
 
@@ -161,6 +162,7 @@ fn a_file_makes_clients_with_all_that_it_says_and_a_second_run_changes_nothing()
             ("token_reuse_window", json!(30)),
             ("token_type", json!("JWT")),
             ("claim_profile", json!("simplejwt")),
+            ("signing_alg", json!("PS256")),
             ("introspect", json!(true)),
             ("enabled", json!(true)),
             ("owner", json!("platform-team")),

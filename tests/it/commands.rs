@@ -64,6 +64,11 @@ fn every_command_prints_one_json_document_or_a_table() {
             let updated = folder.json(&["client", "update", "billing", back]);
             assert_eq!(updated.get(&member), None, "{back} returns to the server's own");
         }
+        let updated = folder.json(&["client", "update", "billing", "--signing-alg", "ES256"]);
+        assert_eq!(updated["signing_alg"], "ES256");
+        assert_eq!(folder.json(&["client", "show", "billing"])["signing_alg"], "ES256");
+        let updated = folder.json(&["client", "update", "billing", "--default-signing-alg"]);
+        assert_eq!(updated.get("signing_alg"), None);
         assert_eq!(folder.json(&["client", "list"]).as_array().unwrap().len(), 1);
         // P-01
         let warned = folder.run(&["client", "create", "Kiosk", "--grant", "password"]);

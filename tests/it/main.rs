@@ -1,6 +1,8 @@
 //! The integration tests, in one binary: what only shows with a database, a socket or a process.
 
 #[cfg(test)]
+mod algorithms;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod api_clients;

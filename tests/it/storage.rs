@@ -2,7 +2,7 @@
 
 use keywheel::oauth::{
     Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecretRecord, GrantType,
-    NumericDate, Scope, Seconds, SecretHasher, Thumbprint, TokenType,
+    NumericDate, Scope, Seconds, SecretHasher, SigningAlgorithm, Thumbprint, TokenType,
 };
 use keywheel::storage::{
     AuditEvent, AuditFilter, Change, ChangeKind, ClientCreation, ClientFilter, Error, NewClient, Store, StoredKey,
@@ -56,6 +56,7 @@ fn metadata() -> ClientMetadata {
         refresh_retry_window: None,
         token_type: TokenType::Jwt,
         claim_profile: ClaimProfile::Simplejwt,
+        signing_alg: Some(SigningAlgorithm::Es256),
         introspect: true,
     }
 }

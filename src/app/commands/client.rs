@@ -84,6 +84,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         refresh_retry_window,
         token_type,
         claim_profile,
+        signing_alg,
         introspect,
     } = args.metadata;
     let metadata = ClientMetadata {
@@ -103,6 +104,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         refresh_retry_window,
         token_type: token_type.unwrap_or_default(),
         claim_profile: claim_profile.unwrap_or_default(),
+        signing_alg,
         introspect,
     };
     let request = NewClientRequest {
@@ -152,6 +154,7 @@ fn change(args: UpdateArgs) -> ClientChange {
         refresh_retry_window,
         token_type,
         claim_profile,
+        signing_alg,
         introspect,
     } = args.metadata;
     let scope = match (args.no_scope, scope.is_empty()) {
@@ -175,19 +178,20 @@ fn change(args: UpdateArgs) -> ClientChange {
         auth_methods: (!auth_methods.is_empty()).then_some(auth_methods),
         scope,
         audiences,
-        access_ttl: span(args.default_access_ttl, access_ttl),
-        token_reuse_window: span(args.no_token_reuse_window, token_reuse_window),
-        refresh_ttl: span(args.default_refresh_ttl, refresh_ttl),
-        refresh_absolute_ttl: span(args.default_refresh_absolute_ttl, refresh_absolute_ttl),
-        refresh_retry_window: span(args.default_refresh_retry_window, refresh_retry_window),
+        access_ttl: own_or_the_servers(args.default_access_ttl, access_ttl),
+        token_reuse_window: own_or_the_servers(args.no_token_reuse_window, token_reuse_window),
+        refresh_ttl: own_or_the_servers(args.default_refresh_ttl, refresh_ttl),
+        refresh_absolute_ttl: own_or_the_servers(args.default_refresh_absolute_ttl, refresh_absolute_ttl),
+        refresh_retry_window: own_or_the_servers(args.default_refresh_retry_window, refresh_retry_window),
         token_type,
         claim_profile,
+        signing_alg: own_or_the_servers(args.default_signing_alg, signing_alg),
         introspect,
     }
 }
 
-/// A time of the client's own: back to the server's or to none, another one, or as it is.
-fn span(back: bool, other: Option<Seconds>) -> Option<Option<Seconds>> {
+/// Something of the client's own: back to the server's or to none, another one, or as it is.
+fn own_or_the_servers<T>(back: bool, other: Option<T>) -> Option<Option<T>> {
     if back { Some(None) } else { other.map(Some) }
 }
 
@@ -230,6 +234,10 @@ fn lines(client: &ClientDocument) -> Vec<Vec<String>> {
         ("retry window", or_the_servers(client.refresh_retry_window)),
         ("token type", client.token_type.to_owned()),
         ("claim profile", client.claim_profile.to_owned()),
+        (
+            "signature algorithm",
+            client.signing_alg.unwrap_or("the server's").to_owned(),
+        ),
         ("introspect", yes(client.introspect)),
         (
             "created",

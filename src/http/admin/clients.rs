@@ -6,7 +6,9 @@ use super::call::{Call, Nothing, Page, Reply, etag};
 use super::members::{audiences, scope, word, words};
 use super::operation::Operation;
 use super::problem::Problem;
-use crate::oauth::{ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, NumericDate, Seconds, TokenType};
+use crate::oauth::{
+    ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, NumericDate, Seconds, SigningAlgorithm, TokenType,
+};
 use crate::server::admin::{ClientChange, ClientDocument, ClientFilter, CreatedSecret, NewClientRequest};
 
 /// Clients.
@@ -115,6 +117,8 @@ struct NewClientDocument {
     refresh_retry_window: Option<i64>,
     token_type: Option<String>,
     claim_profile: Option<String>,
+    /// `RS256`, `PS256` or `ES256`; absent for the server's.
+    signing_alg: Option<String>,
     #[serde(default)]
     introspect: bool,
 }
@@ -165,6 +169,7 @@ fn create(
                 .claim_profile
                 .as_deref()
                 .map_or(Ok(ClaimProfile::default()), |name| word("claim_profile", name))?,
+            signing_alg: signing_alg(new.signing_alg.as_deref())?,
             introspect: new.introspect,
         },
     };
@@ -222,6 +227,8 @@ struct ClientPatch {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String")]
     claim_profile: Option<String>,
+    #[serde(default, deserialize_with = "or_null")]
+    signing_alg: Option<Option<String>>,
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "bool")]
     introspect: Option<bool>,
@@ -232,8 +239,13 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
+/// What a client's tokens are signed with; `None` for what the server is set to.
+fn signing_alg(name: Option<&str>) -> Result<Option<SigningAlgorithm>, Problem> {
+    name.map(|name| word("signing_alg", name)).transpose()
+}
+
 /// Tells null from absent.
-fn or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
+fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -267,6 +279,11 @@ fn update(call: &mut Call<'_, '_>, _: Nothing, patch: ClientPatch) -> Result<Rep
             .claim_profile
             .as_deref()
             .map(|name| word("claim_profile", name))
+            .transpose()?,
+        signing_alg: patch
+            .signing_alg
+            .as_ref()
+            .map(|name| signing_alg(name.as_deref()))
             .transpose()?,
         introspect: patch.introspect,
     };

@@ -36,12 +36,13 @@ pub enum Member {
     RefreshRetryWindow,
     TokenType,
     ClaimProfile,
+    SigningAlg,
     Introspect,
 }
 
 impl Member {
     /// Every member, in the order in which people read them.
-    pub const ALL: [Member; 13] = [
+    pub const ALL: [Member; 14] = [
         Member::Name,
         Member::GrantTypes,
         Member::AuthMethods,
@@ -54,6 +55,7 @@ impl Member {
         Member::RefreshRetryWindow,
         Member::TokenType,
         Member::ClaimProfile,
+        Member::SigningAlg,
         Member::Introspect,
     ];
 
@@ -72,6 +74,7 @@ impl Member {
             Member::RefreshRetryWindow => "refresh_retry_window",
             Member::TokenType => "token_type",
             Member::ClaimProfile => "claim_profile",
+            Member::SigningAlg => "signing_alg",
             Member::Introspect => "introspect",
         }
     }
@@ -91,6 +94,7 @@ impl Member {
             Member::RefreshRetryWindow => json!(metadata.refresh_retry_window),
             Member::TokenType => json!(metadata.token_type.as_str()),
             Member::ClaimProfile => json!(metadata.claim_profile.as_str()),
+            Member::SigningAlg => json!(metadata.signing_alg),
             Member::Introspect => json!(metadata.introspect),
         }
     }

@@ -9,7 +9,7 @@ use super::once::KeyReused;
 use super::{Actor, Once};
 use crate::oauth::{
     Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecretRecord, GrantType,
-    NumericDate, Scope, Seconds, TokenType,
+    NumericDate, Scope, Seconds, SigningAlgorithm, TokenType,
 };
 use crate::server::{Context, Vault};
 use crate::storage::{self, ClientCreation, ClientFilter, ClientUpdate, Kept, NewClient, Store};
@@ -54,6 +54,8 @@ pub struct ClientChange {
     pub refresh_retry_window: Option<Option<Seconds>>,
     pub token_type: Option<TokenType>,
     pub claim_profile: Option<ClaimProfile>,
+    /// `Some(None)` returns to the server's own algorithm.
+    pub signing_alg: Option<Option<SigningAlgorithm>>,
     pub introspect: Option<bool>,
 }
 
@@ -73,6 +75,7 @@ impl ClientChange {
             refresh_retry_window: self.refresh_retry_window.unwrap_or(old.refresh_retry_window),
             token_type: self.token_type.unwrap_or(old.token_type),
             claim_profile: self.claim_profile.unwrap_or(old.claim_profile),
+            signing_alg: self.signing_alg.unwrap_or(old.signing_alg),
             introspect: self.introspect.unwrap_or(old.introspect),
         }
     }
@@ -319,6 +322,7 @@ pub(in crate::server) fn facts(metadata: &ClientMetadata) -> serde_json::Value {
         "refresh_retry_window": metadata.refresh_retry_window,
         "token_type": metadata.token_type,
         "claim_profile": metadata.claim_profile,
+        "signing_alg": metadata.signing_alg,
         "introspect": metadata.introspect,
     })
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::FetcherLine;
 use crate::keys::{Plan, PlannedChange};
-use crate::oauth::{Client, ClientSecretRecord, InitialAccessTokenRecord, NumericDate, User};
+use crate::oauth::{Client, ClientSecretRecord, InitialAccessTokenRecord, NumericDate, SigningAlgorithm, User};
 use crate::storage::{AuditEvent, FamilyEnd, TokenFamily};
 
 /// A client, with the member names of RFC 7591 §2 where it has them. Lives are in seconds; an absent one is the server's to choose, and
@@ -35,6 +35,8 @@ pub struct ClientDocument {
     pub refresh_retry_window: Option<i64>,
     pub token_type: &'static str,
     pub claim_profile: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_alg: Option<&'static str>,
     pub introspect: bool,
     pub enabled: bool,
     /// Whose file declares it; absent for a client that was made by hand.
@@ -67,6 +69,7 @@ impl From<&Client> for ClientDocument {
             refresh_retry_window: metadata.refresh_retry_window.map(|span| span.get()),
             token_type: metadata.token_type.as_str(),
             claim_profile: metadata.claim_profile.as_str(),
+            signing_alg: metadata.signing_alg.map(SigningAlgorithm::as_str),
             introspect: metadata.introspect,
             enabled: client.enabled,
             owner: client.owner.as_ref().map(ToString::to_string),

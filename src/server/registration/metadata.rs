@@ -75,6 +75,8 @@ impl RequestedMetadata {
             refresh_retry_window: None,
             token_type: TokenType::default(),
             claim_profile: ClaimProfile::default(),
+            // A key is published for every algorithm that some client has, so it is for administrators to choose.
+            signing_alg: None,
             introspect: false,
         };
         self.replacing(chosen, client_id, policy)

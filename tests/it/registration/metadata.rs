@@ -17,6 +17,7 @@ fn members_that_nobody_may_choose_are_ignored_and_not_echoed() {
         let document = json!({
             "client_id": "chosen", "client_id_issued_at": 1, "client_secret": "chosen", "client_secret_expires_at": 5,
             "is_admin": true, "trusted": true, "introspect": true, "access_ttl": 86_400, "token_type": "JWT",
+            "signing_alg": "ES256",
             "registration_access_token": "chosen", "client_name#ja": "x", "contacts": ["a@b"], "software_id": "x",
             "software_version": "1", "deep": {"er": [[[]]]},
         });
@@ -27,6 +28,7 @@ fn members_that_nobody_may_choose_are_ignored_and_not_echoed() {
             "trusted",
             "introspect",
             "access_ttl",
+            "signing_alg",
             "contacts",
             "software_id",
             "deep",
@@ -38,6 +40,7 @@ fn members_that_nobody_may_choose_are_ignored_and_not_echoed() {
         assert!(!client.to_string().contains("chosen"), "{client}");
         let client = &server.admin().list().unwrap()[0];
         assert!(!client.metadata.introspect && client.metadata.access_ttl.is_none());
+        assert_eq!(client.metadata.signing_alg, None);
     });
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
 
@@ -29,9 +30,11 @@ pub(crate) fn verify_with(jwks: &Value, token: &str) -> Result<Verified, String>
         .iter()
         .find(|key| key["kid"] == kid)
         .ok_or(format!("{kid} is not published"))?;
-    let key = DecodingKey::from_rsa_components(key["n"].as_str().unwrap(), key["e"].as_str().unwrap())
-        .map_err(|e| e.to_string())?;
-    let mut validation = Validation::new(Algorithm::RS256);
+    // RFC 8725 §3.1: the algorithm is the key's, whatever the token says.
+    let algorithm: Algorithm = key["alg"].as_str().and_then(|alg| alg.parse().ok()).ok_or("no alg")?;
+    let key: Jwk = serde_json::from_value(key.clone()).map_err(|error| error.to_string())?;
+    let key = DecodingKey::from_jwk(&key).map_err(|error| error.to_string())?;
+    let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();

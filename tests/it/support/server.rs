@@ -121,6 +121,7 @@ pub(crate) fn metadata() -> ClientMetadata {
         refresh_retry_window: None,
         token_type: TokenType::AtJwt,
         claim_profile: ClaimProfile::Rfc9068,
+        signing_alg: None,
         introspect: false,
     }
 }
