@@ -125,9 +125,9 @@ pub enum ImportError {
         "the private key is encrypted: decrypt it on the way with \"openssl pkey -in FILE | keywheel keys import … --key -\""
     )]
     Encrypted,
-    #[error("{algorithm} signs with {}\"", match algorithm.key_type() {
-        KeyType::Rsa => "a key of RSA: make one with \"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072",
-        KeyType::EcP256 => "a key on the curve P-256: make one with \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+    #[error("the private key is not {}\"", match algorithm.key_type() {
+        KeyType::Rsa => "of RSA: make one with \"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072",
+        KeyType::EcP256 => "on the curve P-256: make one with \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
     })]
     OtherKeyType { algorithm: SigningAlgorithm },
     #[error(

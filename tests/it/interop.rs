@@ -155,6 +155,22 @@ fn openid_client_registers_dynamically_and_leads_the_registration_through_its_li
     node("openid_client_registration.mjs");
 }
 
+#[test]
+fn pyjwt_jose_and_oauth4webapi_verify_what_a_server_of_another_algorithm_signs() {
+    for alg in ["ES256", "PS256"] {
+        let verifiers = [
+            interpreter("pyjwt_client.py"),
+            script("jose_client.mjs"),
+            script("oauth4webapi_client.mjs"),
+        ];
+        for program in verifiers {
+            let folder = Folder::empty().with("KEYWHEEL_SIGNING_ALG", alg);
+            let server = folder.serve(&["--dev"]);
+            finds_every_rule_kept(program, &folder, &describe(&folder, &server));
+        }
+    }
+}
+
 fn python(program: &str) {
     accepts(interpreter(program));
 }
@@ -169,9 +185,13 @@ fn interpreter(program: &str) -> Command {
 }
 
 fn node(program: &str) {
+    accepts(script(program));
+}
+
+fn script(program: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(installed().join("node").join(program));
-    accepts(command);
+    command
 }
 
 /// Runs a client program against a new server: it must find every rule kept.
@@ -203,7 +223,9 @@ fn finds_every_rule_kept(mut program: Command, folder: &Folder, server: &Value) 
 /// What a client program must know of the server; `tests/interop/python/checks.py` says the same in words.
 pub(crate) fn describe(folder: &Folder, server: &Served) -> Value {
     let plain = client(folder, "plain", AUDIENCE, &[&SERVICE]);
+    let keys = folder.json(&["keys", "list"]);
     json!({
+        "alg": keys[0]["alg"],
         "issuer": server.issuer,
         "token_endpoint": format!("{}/oauth2/token", server.issuer),
         "introspection_endpoint": format!("{}/oauth2/introspect", server.issuer),

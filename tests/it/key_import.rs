@@ -294,6 +294,38 @@ fn what_openssl_writes_is_understood_and_what_is_wrong_with_it_is_told() {
         let said = folder.refused(&["keys", "import", "ca", "--certificate", certificate, "--key", key]);
         assert!(said.contains(reason), "{certificate} {key}: {said}");
     }
+    // A key of another algorithm, for who wants it and for nobody else.
+    make(
+        "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout curve.key -out curve.csr -subj /CN=curve",
+    );
+    make("x509 -req -in curve.csr -CA ca.pem -CAkey ca.key -days 900 -set_serial 1 -out curve.pem");
+    let chain = ["curve.pem", "ca.pem"].map(|name| std::fs::read_to_string(folder.path().join(name)).unwrap());
+    std::fs::write(folder.path().join("chain.pem"), chain.concat()).unwrap();
+    let import = [
+        "keys",
+        "import",
+        "key",
+        "--alg",
+        "ES256",
+        "--certificate",
+        "chain.pem",
+        "--key",
+        "curve.key",
+    ];
+    let said = folder.refused(&import);
+    assert!(said.contains("nobody uses ES256"), "{said}");
+    folder.json(&[
+        "client",
+        "create",
+        "Curve",
+        "--grant",
+        "client_credentials",
+        "--signing-alg",
+        "ES256",
+    ]);
+    let imported = folder.json(&import);
+    let keys = folder.json(&["keys", "list"]);
+    assert_eq!((&keys[0]["kid"], &keys[0]["alg"]), (&imported["kid"], &"ES256".into()));
     let none = folder.refused(&["keys", "ca", "show"]);
     assert!(none.contains("keys import ca"), "{none}");
     // From standard input, in PKCS#1, before any server has run.

@@ -11,7 +11,7 @@ await run(async (server) => {
     issuer: server.issuer,
     audience: server.audience,
     typ: 'at+jwt',
-    algorithms: ['RS256'],
+    algorithms: [server.alg],
     requiredClaims: ['iss', 'sub', 'aud', 'exp', 'iat', 'jti', 'client_id', 'scope'],
     clockTolerance: 0,
   }
@@ -37,15 +37,15 @@ await run(async (server) => {
 
   // A verifier without JWKS: the PEM download, by the token's kid.
   const pem = await (await fetch(pemUrl(server, protectedHeader.kid))).text()
-  await jose.jwtVerify(token, await jose.importSPKI(pem, 'RS256'), rules)
+  await jose.jwtVerify(token, await jose.importSPKI(pem, server.alg), rules)
 })
 
 async function checkKey(server, key) {
   check(key.kid === (await jose.calculateJwkThumbprint(key)), 'kid is the RFC 7638 thumbprint.')
   const spki = await jose.exportSPKI(await jose.importJWK(key, key.alg, { extractable: true }))
   const certificate = `-----BEGIN CERTIFICATE-----\n${key.x5c[0].replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`
-  const certified = await jose.exportSPKI(await jose.importX509(certificate, 'RS256', { extractable: true }))
-  check(spki === certified, 'The key of x5c[0] is n and e.')
+  const certified = await jose.exportSPKI(await jose.importX509(certificate, server.alg, { extractable: true }))
+  check(spki === certified, 'The key of x5c[0] is the key.')
   const served = await (await fetch(pemUrl(server, key.kid))).text()
   check(served.trim() === spki.trim(), 'The PEM download of a kid is its public key.')
 }

@@ -4,6 +4,7 @@ The description is one JSON object, in the file named by the first argument or o
 
     issuer, token_endpoint, jwks_uri        of the server
     introspection_endpoint, revocation_endpoint
+    alg                                     what the server signs with
     client_id, client_secret                a client as it is registered by default, with the scopes `read` and `write`
     audience                                the one audience registered for it
     simplejwt {client_id, client_secret}    a client with the claim profile simplejwt and the same audience

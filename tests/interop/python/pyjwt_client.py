@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import jwt
 from checks import Broken, check, fetch, refused, run, tampered, token_response
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 
@@ -26,7 +27,7 @@ def program(server):
     check(None not in answer.values(), "No member of the answer is null.")
 
     header, claims = verify(server, answer["access_token"])
-    check_header(header)
+    check_header(server, header)
     check_claims(server, claims, answer)
     check_refusals(server, answer["access_token"])
     check_profile(server)
@@ -50,7 +51,7 @@ def verify(server, token):
     verified = jwt.decode_complete(
         token,
         key,
-        algorithms=["RS256"],
+        algorithms=[server["alg"]],
         audience=server["audience"],
         issuer=server["issuer"],
         options={"require": ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"]},
@@ -58,9 +59,9 @@ def verify(server, token):
     return verified["header"], verified["payload"]
 
 
-def check_header(header):
+def check_header(server, header):
     check(set(header) == {"alg", "kid", "typ"}, f"The header is alg, kid and typ alone, not {sorted(header)}.")
-    check(header["alg"] == "RS256", "alg is RS256.")
+    check(header["alg"] == server["alg"], f"alg is {server['alg']}.")
     check(header["typ"] == "at+jwt", "typ is at+jwt (RFC 9068 2.1).")
 
 
@@ -105,21 +106,33 @@ def check_profile(server):
 def check_key(server, key, authority):
     kid = key["kid"]
     check(not PRIVATE_MEMBERS & set(key), "A published key has no private member.")
-    check((key["kty"], key["use"], key["alg"]) == ("RSA", "sig", "RS256"), "A key has kty RSA, use sig and alg RS256.")
+    kty = "EC" if server["alg"] == "ES256" else "RSA"
+    check((key["kty"], key["use"], key["alg"]) == (kty, "sig", server["alg"]), f"A key has kty {kty}, use sig and alg {server['alg']}.")
     check("key_ops" not in key, "A key has no key_ops.")
     check(kid == thumbprint(key), "kid is the RFC 7638 thumbprint.")
-    public = RSAPublicNumbers(integer(key, "e"), integer(key, "n")).public_key()
-    check(public.key_size >= 2048, "A key has 2048 bits or more.")
+    public = public_key(key)
 
     check(len(key["x5c"]) == 1, "x5c holds the leaf alone.")
     der = base64.b64decode(key["x5c"][0], validate=True)
     leaf = x509.load_der_x509_certificate(der)
-    check(leaf.public_key() == public, "The key of x5c[0] is n and e.")
+    check(leaf.public_key() == public, "The key of x5c[0] is the key.")
     check(key["x5t#S256"] == base64url(hashlib.sha256(der).digest()), "x5t#S256 is the SHA-256 of the certificate, base64url.")
     check_certificate(leaf, authority)
 
     pem = load_pem_public_key(fetch(f"{server['issuer']}/.well-known/keywheel/keys/{kid}.pem")[0])
     check(pem == public, "The PEM download of a kid is its public key.")
+
+
+def public_key(key):
+    if key["kty"] == "EC":
+        check(key["crv"] == "P-256", "The curve is P-256.")
+        for member in ("x", "y"):
+            check(BASE64URL.fullmatch(key[member]) and len(key[member]) == 43, f"{member} is 32 octets in base64url (RFC 7518 6.2.1.2).")
+        x, y = (int.from_bytes(base64.urlsafe_b64decode(key[member] + "="), "big") for member in ("x", "y"))
+        return EllipticCurvePublicNumbers(x, y, SECP256R1()).public_key()
+    public = RSAPublicNumbers(integer(key, "e"), integer(key, "n")).public_key()
+    check(public.key_size >= 2048, "A key has 2048 bits or more.")
+    return public
 
 
 def check_certificate(leaf, authority):
@@ -144,7 +157,8 @@ def basic_constraints(certificate):
 
 def thumbprint(key):
     """RFC 7638: SHA-256 over the required members, in lexicographic order, without whitespace."""
-    members = {name: key[name] for name in ("e", "kty", "n")}
+    required = ("crv", "kty", "x", "y") if key["kty"] == "EC" else ("e", "kty", "n")
+    members = {name: key[name] for name in required}
     return base64url(hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest())
 
 

@@ -59,7 +59,7 @@ fn the_command_line_tells_and_turns_the_keys_of_each_algorithm() {
         assert!(refusal.contains("nobody uses PS256"), "{refusal}");
         let rotated = folder.json(&["keys", "rotate", "--alg", "ES256", "--now"]);
         assert_eq!((&rotated["alg"], &rotated["safe"]), (&json!("ES256"), &json!(false)));
-        within_seconds("the key does not sign", || alg() == "ES256");
+        within_seconds("the key does not sign", || alg() == "ES256" && of("ES256").len() == 2);
         let revoked = folder.json(&["keys", "revoke", of("ES256")[1]["kid"].as_str().unwrap()]);
         assert!(revoked["successor"].is_string(), "{revoked}");
         within_seconds("nothing follows the revoked key", || {
@@ -73,7 +73,7 @@ fn the_command_line_tells_and_turns_the_keys_of_each_algorithm() {
 fn within_seconds(why: &str, holds: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{why}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{why}");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
