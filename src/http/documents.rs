@@ -1,4 +1,5 @@
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, USER_AGENT,
@@ -6,9 +7,10 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
+use super::response::Refusal;
 use super::{ENDPOINTS, State, peer, response};
-use crate::oauth::{Seconds, Thumbprint};
-use crate::server::{AskedGrant, Endpoint, Outcome};
+use crate::oauth::{ErrorCode, Seconds, Thumbprint};
+use crate::server::{AskedGrant, Endpoint, Outcome, Turn};
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5): prepared bytes, whatever the query and the `Accept` header say. It answers while
 /// the database is down.
@@ -56,8 +58,34 @@ pub(super) async fn metadata(state: web::Data<State>) -> HttpResponse {
         .server
         .metrics()
         .answered(Endpoint::Metadata, AskedGrant::default(), Outcome::Ok);
-    let metadata = state.server.metadata(ENDPOINTS, state.edge.now());
-    public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).json(metadata)
+    let now = state.edge.now();
+    let turn = state.server.wheel().turn(now);
+    let mut written = state.metadata.load_full();
+    if !written.is_of(&turn) {
+        let Ok(body) = serde_json::to_vec(&state.server.metadata(ENDPOINTS, now)) else {
+            return Refusal::failed(ErrorCode::ServerError).response();
+        };
+        written = Arc::new(Metadata {
+            turn: Arc::downgrade(&turn),
+            body: body.into(),
+        });
+        state.metadata.store(Arc::clone(&written));
+    }
+    public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).body(written.body.clone())
+}
+
+/// The metadata as it is written, which changes only with the position of the wheel.
+#[derive(Debug, Default)]
+pub(super) struct Metadata {
+    /// Weak, so that a key which left the ring leaves the memory too.
+    turn: Weak<Turn>,
+    body: web::Bytes,
+}
+
+impl Metadata {
+    fn is_of(&self, turn: &Arc<Turn>) -> bool {
+        std::ptr::eq(self.turn.as_ptr(), Arc::as_ptr(turn))
+    }
 }
 
 /// The certificate of the authority that certifies every signing key: who pins it accepts every future key offline. After it those

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server as HttpServerHandle;
 use actix_web::{App, HttpServer, web};
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::net::TcpSocket;
 use tracing::error;
@@ -85,6 +86,7 @@ pub struct State {
     jitter: AtomicU8,
     trusted_proxies: Vec<IpNet>,
     allowed_hosts: Vec<String>,
+    metadata: ArcSwap<documents::Metadata>,
     api: Arc<admin::Api>,
 }
 
@@ -102,6 +104,7 @@ impl State {
             jitter: AtomicU8::new(0),
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
+            metadata: ArcSwap::default(),
             api: admin::Api::new(&issuer),
         })
     }

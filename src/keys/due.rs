@@ -182,8 +182,6 @@ mod tests {
         RotationPolicy::new(settings).unwrap()
     }
 
-    //
-
     fn slot(slot: i64, published_at: i64, activates_at: i64) -> Step {
         slot_of(RS256, slot, published_at, activates_at)
     }
