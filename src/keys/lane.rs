@@ -85,7 +85,9 @@ impl<K: Turning> Lane<K> {
             let starts = before.hands_over_to(record);
             let (barred, withdrawn) = (record.barred_at(), record.withdrawn_at);
             let ended = [barred, withdrawn].into_iter().flatten().min();
-            let never_signs = ended.is_some_and(|ended| ended <= starts);
+            // One that was barred in the very second in which it began may have signed, and hands its turn over.
+            let never_signs =
+                barred.is_some_and(|barred| barred < starts) || withdrawn.is_some_and(|withdrawn| withdrawn <= starts);
             if withdrawn.is_some() {
                 before = Before::InTime;
             } else if !never_signs {
@@ -338,6 +340,17 @@ mod tests {
             assert!(!ring.is_bereft(ES256, at(199_999)));
             assert_eq!(ring.active(ES256, at(200_000)).map(|key| key.record().slot), Some(3));
         }
+    }
+
+    #[test]
+    fn a_key_that_is_barred_in_the_second_in_which_it_begins_hands_its_turn_over() {
+        let (mut first, next) = (
+            record_for(ES256, 0, 1, 2_000, 6_000),
+            record_for(ES256, 1, 2, 6_000, 90_000),
+        );
+        first.revoked_at = Some(at(6_000));
+        let ring = ring(three().into_iter().chain([first, next]));
+        assert_eq!(ring.active(ES256, at(6_000)).map(|key| key.record().slot), Some(2));
     }
 
     #[test]
