@@ -165,12 +165,14 @@ fn every_failpoint_is_a_step() {
         Waiting(_) => None,
     });
     let of_keys = crate::key_crashes::STEPS.map(|(_, name, _)| name.to_owned());
+    let of_withdrawals = crate::key_crashes::WITHDRAWAL.map(|(name, _)| name.to_owned());
     let of_clients = crate::apply::STEPS.map(str::to_owned);
     let of_master_keys = crate::master_key_crashes::STEPS.map(|(_, name, _, _)| name.to_owned());
     // Where a start stays while a change is finished, and nothing crashes.
     let others = ["vault.half_read".to_owned()];
     let tested = in_table
         .chain(of_keys)
+        .chain(of_withdrawals)
         .chain(of_clients)
         .chain(of_master_keys)
         .chain(others);

@@ -30,6 +30,9 @@ pub(crate) const STEPS: [(Act, &str, After); 12] = [
     (Revoke, "barring.answered", Done),
 ];
 
+/// Where a server is that takes the key of an algorithm out of use, which nobody wants any more.
+pub(crate) const WITHDRAWAL: [(&str, After); 2] = [("key.withdrawing", Undone), ("key.withdrawn", Done)];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
     /// A server starts on an empty database, and makes the first key. The same steps are taken in every [`Turn`].
@@ -62,6 +65,54 @@ fn a_crash_at_any_step_of_a_key_leaves_one_that_signs_and_nothing_over_on_sqlite
 #[test]
 fn a_crash_at_any_step_of_a_key_leaves_one_that_signs_and_nothing_over_on_postgresql() {
     crash_at_each_step(Database::postgres);
+}
+
+//
+#[test]
+fn a_crash_while_a_key_is_withdrawn_leaves_it_to_be_withdrawn_once_and_no_other() {
+    for database in [Database::sqlite, Database::postgres] {
+        for (step, after) in WITHDRAWAL {
+            let stage = Stage::new(database());
+            stage.prepare();
+            let wishing = [
+                "client",
+                "create",
+                "Other",
+                "--id",
+                "other",
+                "--grant",
+                "client_credentials",
+            ];
+            stage.folder.json(&[&wishing[..], &["--signing-alg", "ES256"]].concat());
+            drop(stage.serve());
+            let es256 = "signing_keys WHERE alg = 'ES256'";
+            assert_eq!(stage.database.count(es256), 1);
+            assert!(
+                stage
+                    .folder
+                    .run(&["client", "delete", "other"])
+                    .status
+                    .success()
+            );
+            // Longer ago than it lingers.
+            stage
+                .database
+                .execute("UPDATE algorithm_uses SET wanted_at = wanted_at - 7200 WHERE alg = 'ES256'");
+            stage.folder.crash_at(&SERVE, step);
+            let withdrawn = || stage.database.count("signing_keys WHERE withdrawn_at IS NOT NULL");
+            assert_eq!(withdrawn(), usize::from(after == Done), "{step}");
+            let server = stage.serve();
+            assert_eq!(withdrawn(), 1);
+            assert_eq!(
+                stage.database.count(&format!("{es256} AND withdrawn_at IS NOT NULL")),
+                1
+            );
+            assert_eq!(stage.database.count("audit_events WHERE event = 'key.withdrawn'"), 1);
+            let secret = stage.secret.get().unwrap();
+            let request = Request::raw_form(TOKEN, "grant_type=client_credentials").basic("shop", secret);
+            assert_eq!(send(server.address, &request).status, 200);
+        }
+    }
 }
 
 fn crash_at_each_step(database: impl Fn() -> Database) {
