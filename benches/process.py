@@ -65,6 +65,11 @@ class Process:
         # What clock_getcpuclockid(3) would say, which Python has for itself alone.
         return time.clock_gettime((~self.child.pid << 3) | 2)
 
+    def kept_waiting_seconds(self):
+        """Time that threads which could have run waited for a processor, because others had it."""
+        threads = Path(f"/proc/{self.child.pid}/task").iterdir()
+        return sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads) / 1e9
+
     def memory(self):
         """Resident memory in MiB: all of it, the part that is not the program's own file, and the most there ever was."""
         status = dict(line.split(":", 1) for line in Path(f"/proc/{self.child.pid}/status").read_text().splitlines())

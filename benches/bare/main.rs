@@ -1,12 +1,15 @@
 //! What keywheel is measured against: the work of a request with nothing around it. `scripts/bench` runs it.
 //!
-//! `bare serve ADDRESS FILE` serves the bytes of a file, whatever the path, with one worker. Everything else takes orders from
-//! its input, a line each, and answers each with a line of JSON:
+//! `bare serve ADDRESS FILE` serves the bytes of a file, whatever the path, with one worker; without FILE it answers that nothing
+//! has changed. `bare offer …` is a load generator (see offer.rs). Everything else takes orders from its input, a line each, and
+//! answers each with a line of JSON:
 //!
 //! - `bare sign` and `bare verify`: SECONDS;
 //! - `bare store URL`, on a database of its own: `fill FAMILIES`, then `find`, `rotate` or `refresh` with THREADS and SECONDS.
 
+mod exchange;
 mod fill;
+mod offer;
 mod serve;
 mod signature;
 mod store;
@@ -22,11 +25,16 @@ fn main() -> Outcome<()> {
         ["sign"] => signature::sign(),
         ["verify"] => signature::verify(),
         ["store", url] => store::obey(url),
-        ["serve", address, file] => serve::serve(address, std::fs::read(file)?.into()),
+        ["serve", address, file] => serve::serve(address, Some(std::fs::read(file)?.into())),
+        ["serve", address] => serve::serve(address, None),
+        ["offer", arguments @ ..] => {
+            let answer = offer::offer(arguments)?;
+            Ok(writeln!(std::io::stdout(), "{answer}")?)
+        }
         // `cargo bench` and `cargo test --benches` run every bench; alone this one measures nothing.
         _ => writeln!(
             std::io::stderr(),
-            "run scripts/bench, which drives: bare sign | bare verify | bare store URL | bare serve ADDRESS FILE"
+            "run scripts/bench, which drives: bare sign | bare verify | bare store URL | bare serve ADDRESS [FILE] | bare offer …"
         )
         .map_err(Into::into),
     }

@@ -6,6 +6,7 @@ from cases.flood import Flood
 from cases.growth import Growth
 from cases.introspection import Introspection
 from cases.logins import Logins
+from cases.offered_tokens import OfferedTokens
 from cases.refresh import RefreshOnPostgres, RefreshOnSqlite
 from cases.reuse import Reuse
 from cases.tokens import Tokens
@@ -14,6 +15,7 @@ from cases.tokens import Tokens
 CASES = {
     "tokens": [Tokens],
     "reuse": [Reuse],
+    "open": [OfferedTokens],
     "jwks": [Documents],
     "flood": [Flood],
     "refresh": [RefreshOnPostgres, RefreshOnSqlite],
