@@ -7,7 +7,7 @@ from process import Process, free_ports
 
 
 class Bare(Process):
-    """The program as something that takes orders: `bare sign`, `bare verify`, `bare store URL`."""
+    """The program as something that takes orders: `bare sign`, `bare verify`, `bare hash`, `bare store URL`."""
 
     def __init__(self, stage, folder, *arguments):
         folder.mkdir(exist_ok=True)
@@ -22,13 +22,16 @@ class Bare(Process):
 
 
 class Static(Process):
-    """actix-web with one handler that returns the same bytes."""
+    """actix-web with one handler that returns the same bytes; without any, it says that nothing has changed."""
 
-    def __init__(self, stage, folder, body):
+    def __init__(self, stage, folder, body=None):
         folder.mkdir(exist_ok=True)
-        (folder / "body").write_bytes(body)
         [self.port] = free_ports(1)
-        super().__init__([stage.bare, "serve", f"127.0.0.1:{self.port}", folder / "body"], {stage.server}, folder)
+        command = [stage.bare, "serve", f"127.0.0.1:{self.port}"]
+        if body is not None:
+            (folder / "body").write_bytes(body)
+            command.append(folder / "body")
+        super().__init__(command, {stage.server}, folder)
 
     def __enter__(self):
         super().__enter__()
@@ -38,8 +41,8 @@ class Static(Process):
             unless_ready.pop_all()
         return self
 
-    def documents(self, path, seconds):
-        return load.on(self, self.port, path, seconds)
+    def documents(self, path, seconds, **more):
+        return load.on(self, self.port, path, seconds, **more)
 
 
 def mean(measured):

@@ -29,6 +29,10 @@ def basic(name, secret):
     return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
 
 
+def credentials(authorization):
+    return base64.b64decode(authorization.removeprefix("Basic ")).decode().split(":", 1)
+
+
 def evenly(rate, seconds):
     return "even", f"{rate:.3f}", seconds
 

@@ -67,9 +67,13 @@ class Postgres(Process):
         return ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
 
     def run(self, program, *arguments, **more):
+        self.said(program, *arguments, **more)
+
+    def said(self, program, *arguments, **more):
         ran = self.tried(program, *arguments, **more)
         if ran.returncode != 0:
             fail(f"{program} failed:\n{ran.stderr or ran.stdout}")
+        return ran.stdout
 
     def tried(self, program, *arguments, user=None, cwd="/"):
         command = [self.programs / program, *arguments]

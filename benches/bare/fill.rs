@@ -23,21 +23,29 @@ pub(super) struct Holders {
 const AT_ONCE: usize = 500;
 /// From so many on, PostgreSQL is told how many there are. Of a table that it knows to be tiny it would go on reading all,
 /// however much it grows meanwhile.
-const MANY: usize = 10_000;
+const MANY: u64 = 10_000;
 
-/// Adds the families with the numbers from 0 on.
-pub(super) fn fill(url: &str, parsed: &DatabaseUrl, holders: &Holders, number: usize) -> Outcome<()> {
+/// What is added: families with the numbers from 0 on, and how often the token of each was exchanged. Those from number `living` on
+/// have expired.
+pub(super) struct Crowd {
+    pub(super) families: u64,
+    pub(super) living: u64,
+    pub(super) exchanged: u64,
+}
+
+/// Adds them.
+pub(super) fn fill(url: &str, parsed: &DatabaseUrl, holders: &Holders, crowd: &Crowd) -> Outcome<()> {
     let mut link = Link::open(url, parsed)?;
     for sql in link.before() {
         link.run(sql)?;
     }
-    let numbers: Vec<u64> = (0..u64::try_from(number)?).collect();
+    let numbers: Vec<u64> = (0..crowd.families).collect();
     for some in numbers.chunks(AT_ONCE) {
-        let sql = rows(some, holders, link.hexadecimal())?;
+        let sql = rows(some, holders, crowd, link.hexadecimal())?;
         link.run(&sql)?;
     }
     link.run("COMMIT")?;
-    if number >= MANY {
+    if crowd.families >= MANY {
         // One by one: PostgreSQL takes several in one message for one transaction.
         for sql in link.after() {
             link.run(sql)?;
@@ -46,28 +54,32 @@ pub(super) fn fill(url: &str, parsed: &DatabaseUrl, holders: &Holders, number: u
     Ok(())
 }
 
-fn rows(numbers: &[u64], holders: &Holders, (open, close): (&str, &str)) -> Outcome<String> {
+fn rows(numbers: &[u64], holders: &Holders, crowd: &Crowd, (open, close): (&str, &str)) -> Outcome<String> {
     let Holders { client, user } = holders;
     let (mut families, mut tokens) = (String::new(), String::new());
     let mut between = "";
     for number in numbers {
         let family = family(*number);
+        let end = if *number < crowd.living { END } else { NOW - 1 };
         write!(
             families,
-            "{between}('{family}',{},{},{},{},'read write','',{NOW},{END})",
+            "{between}('{family}',{},{},{},{},'read write','',{NOW},{end})",
             client.row, client.epoch, user.row, user.epoch
         )?;
-        write!(tokens, "{between}({open}")?;
-        for byte in hash(&family, 0).as_bytes() {
-            write!(tokens, "{byte:02x}")?;
+        for generation in 0..=crowd.exchanged {
+            write!(tokens, "{between}({open}")?;
+            for byte in hash(&family, generation).as_bytes() {
+                write!(tokens, "{byte:02x}")?;
+            }
+            let rotated = if generation < crowd.exchanged { "1" } else { "NULL" };
+            write!(tokens, "{close},'{family}',{generation},{NOW},{end},{rotated})")?;
+            between = ",";
         }
-        write!(tokens, "{close},'{family}',0,{NOW},{END})")?;
-        between = ",";
     }
     Ok(format!(
         "INSERT INTO token_families (id, client, client_epoch, owner, owner_epoch, scope, audiences, created_at, expires_at) \
          VALUES {families}; \
-         INSERT INTO refresh_tokens (hash, family, generation, issued_at, expires_at) VALUES {tokens}"
+         INSERT INTO refresh_tokens (hash, family, generation, issued_at, expires_at, rotated_at) VALUES {tokens}"
     ))
 }
 

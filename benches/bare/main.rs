@@ -4,12 +4,16 @@
 //! has changed. `bare offer …` is a load generator (see offer.rs). Everything else takes orders from its input, a line each, and
 //! answers each with a line of JSON:
 //!
-//! - `bare sign` and `bare verify`: SECONDS;
-//! - `bare store URL`, on a database of its own: `fill FAMILIES`, then `find`, `rotate` or `refresh` with THREADS and SECONDS.
+//! - `bare sign`, `bare verify` and `bare hash`, which hashes passwords: SECONDS;
+//! - `bare store URL`, on a database in which it has not been: `fill FAMILIES EXCHANGED EXPIRED`, with tokens that were exchanged so
+//!   often and so many families more that have expired; then `find`, `rotate`, `refresh`, `bar` or `revoke` with THREADS and SECONDS,
+//!   or `sweep SECONDS`.
 
 mod exchange;
 mod fill;
 mod offer;
+mod password;
+mod repeated;
 mod serve;
 mod signature;
 mod store;
@@ -24,6 +28,7 @@ fn main() -> Outcome<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["sign"] => signature::sign(),
         ["verify"] => signature::verify(),
+        ["hash"] => password::hash(),
         ["store", url] => store::obey(url),
         ["serve", address, file] => serve::serve(address, Some(std::fs::read(file)?.into())),
         ["serve", address] => serve::serve(address, None),
@@ -34,7 +39,7 @@ fn main() -> Outcome<()> {
         // `cargo bench` and `cargo test --benches` run every bench; alone this one measures nothing.
         _ => writeln!(
             std::io::stderr(),
-            "run scripts/bench, which drives: bare sign | bare verify | bare store URL | bare serve ADDRESS [FILE] | bare offer …"
+            "run scripts/bench, which drives: bare sign | bare verify | bare hash | bare store URL | bare serve ADDRESS [FILE] | bare offer …"
         )
         .map_err(Into::into),
     }

@@ -1,13 +1,11 @@
 //! The signature of an access token and its verification, with a key that was parsed once.
 
-use std::time::{Duration, Instant};
-
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256};
-use serde_json::{Value, json};
 
+use super::repeated::repeat;
 use super::{Outcome, answer_each};
 
 /// As long as what is signed of an access token: header, dot and claims.
@@ -20,7 +18,7 @@ pub(super) fn sign() -> Outcome<()> {
     let mut signature = vec![0; key.public_modulus_len()];
     let random = SystemRandom::new();
     answer_each(|seconds| {
-        repeat(seconds, || {
+        repeat(seconds, BATCH, || {
             Ok(key.sign(&RSA_PKCS1_SHA256, &random, &SIGNED, &mut signature)?)
         })
     })
@@ -32,21 +30,5 @@ pub(super) fn verify() -> Outcome<()> {
     key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &SIGNED, &mut signature)?;
     let spki: PublicKeyX509Der<'_> = key.public_key().as_der()?;
     let public = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, spki.as_ref())?;
-    answer_each(|seconds| repeat(seconds, || Ok(public.verify_sig(&SIGNED, &signature)?)))
-}
-
-fn repeat(order: &[&str], mut work: impl FnMut() -> Outcome<()>) -> Outcome<Value> {
-    let [seconds] = order else {
-        return Err("the order is SECONDS".into());
-    };
-    let enough = Duration::from_secs_f64(seconds.parse()?);
-    let begun = Instant::now();
-    let mut count = 0_u32;
-    while begun.elapsed() < enough {
-        for _ in 0..BATCH {
-            work()?;
-        }
-        count += BATCH;
-    }
-    Ok(json!({"count": count, "seconds": begun.elapsed().as_secs_f64()}))
+    answer_each(|seconds| repeat(seconds, BATCH, || Ok(public.verify_sig(&SIGNED, &signature)?)))
 }

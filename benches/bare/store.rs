@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use super::fill::{self, Holders};
+use super::fill::{self, Crowd, Holders};
 use super::{Outcome, answer_each};
 
 /// Everything happens at one moment.
@@ -31,11 +31,19 @@ pub(super) fn obey(url: &str) -> Outcome<()> {
     // How often the token of each family was exchanged.
     let mut families: Vec<u64> = Vec::new();
     answer_each(|order| match order {
-        ["fill", number] => {
-            families = vec![0; number.parse()?];
-            fill::fill(url, &parsed, &holders, families.len())?;
-            Ok(json!({"families": families.len()}))
+        ["fill", living, exchanged, expired] => {
+            let living = living.parse()?;
+            let expired: u64 = expired.parse()?;
+            let crowd = Crowd {
+                families: living + expired,
+                living,
+                exchanged: exchanged.parse()?,
+            };
+            families = vec![crowd.exchanged; usize::try_from(living)?];
+            fill::fill(url, &parsed, &holders, &crowd)?;
+            Ok(json!({"families": living}))
         }
+        ["sweep", seconds] => sweep(&store, seconds.parse()?),
         [work, threads, seconds] => {
             let work = Work::named(work)?;
             run(&store, work, &mut families, threads.parse()?, seconds.parse()?)
@@ -89,6 +97,10 @@ enum Work {
     Rotate,
     /// Both, as a refresh does.
     Refresh,
+    /// The end of an access token.
+    Bar,
+    /// The lookup of a refresh token and the end of its family, which is not found again.
+    Revoke,
 }
 
 impl Work {
@@ -97,7 +109,9 @@ impl Work {
             "find" => Ok(Work::Find),
             "rotate" => Ok(Work::Rotate),
             "refresh" => Ok(Work::Refresh),
-            _ => Err("the work is find, rotate or refresh".into()),
+            "bar" => Ok(Work::Bar),
+            "revoke" => Ok(Work::Revoke),
+            _ => Err("the work is find, rotate, refresh, bar or revoke".into()),
         }
     }
 }
@@ -118,6 +132,11 @@ fn run(store: &Store, work: Work, families: &mut [u64], threads: usize, seconds:
         }
         Outcome::Ok(())
     })?;
+    Ok(told(waits.len(), begun, waits))
+}
+
+/// What was done, and how long each piece of work took.
+fn told(count: usize, begun: Instant, mut waits: Vec<Duration>) -> Value {
     let seconds = begun.elapsed().as_secs_f64();
     waits.sort_unstable();
     let at = |permille: usize| {
@@ -125,7 +144,25 @@ fn run(store: &Store, work: Work, families: &mut [u64], threads: usize, seconds:
             .get(waits.len() * permille / 1_000)
             .map(|wait| wait.as_secs_f64() * 1e3)
     };
-    Ok(json!({"count": waits.len(), "seconds": seconds, "p50_ms": at(500), "p99_ms": at(990)}))
+    json!({"count": count, "seconds": seconds, "p50_ms": at(500), "p99_ms": at(990)})
+}
+
+/// As a server sweeps, so many rows at a time, but without a pause; until nothing is left or the time is up.
+fn sweep(store: &Store, seconds: f64) -> Outcome<Value> {
+    const AT_ONCE: u32 = 1_000;
+    let begun = Instant::now();
+    let (mut rows, mut waits) = (0, Vec::new());
+    while begun.elapsed().as_secs_f64() < seconds {
+        let started = Instant::now();
+        let swept = store.sweep(NumericDate::from_epoch(NOW), AT_ONCE)?;
+        let swept = swept.ok_or("another one sweeps this database")?;
+        if swept.is_empty() {
+            break;
+        }
+        rows += swept.refresh_tokens + swept.families;
+        waits.push(started.elapsed());
+    }
+    Ok(told(rows, begun, waits))
 }
 
 /// How long each piece of work took.
@@ -137,23 +174,36 @@ fn one_thread(store: &Store, work: Work, families: &mut [u64], first: u64, until
         let generation = families.get_mut(chosen).ok_or("there are no families: fill first")?;
         let family = family(first + u64::try_from(chosen)?);
         let presented = hash(&family, *generation);
+        let at = NumericDate::from_epoch(NOW);
         let rotation = Rotation {
             hash: presented.clone(),
             successor_hash: hash(&family, *generation + 1),
-            at: NumericDate::from_epoch(NOW),
+            at,
             successor_expires_at: NumericDate::from_epoch(END),
         };
+        let jti = format!("{:032x}", random.random::<u128>());
         let detail = json!({"family": family.as_str(), "generation": *generation, "address": "127.0.0.1"});
         let event = event("refresh", detail);
         let begun = Instant::now();
-        if work != Work::Rotate && store.refresh_token(&presented)?.is_none() {
+        let reads = matches!(work, Work::Find | Work::Refresh | Work::Revoke);
+        if reads && store.refresh_token(&presented)?.is_none() {
             return Err("a token is not there".into());
         }
-        if work != Work::Find {
-            if store.rotate(&rotation, &event)? != RotationOutcome::Rotated {
-                return Err("a token could not be exchanged".into());
+        match work {
+            Work::Find => {}
+            Work::Rotate | Work::Refresh => {
+                if store.rotate(&rotation, &event)? != RotationOutcome::Rotated {
+                    return Err("a token could not be exchanged".into());
+                }
+                *generation += 1;
             }
-            *generation += 1;
+            Work::Bar => drop(store.revoke_access_token(&jti, NumericDate::from_epoch(END), &event)?),
+            Work::Revoke => {
+                // One that was revoked before costs less, and does not count.
+                if !store.revoke_family(&family, at, "revoked", &event)? {
+                    continue;
+                }
+            }
         }
         waits.push(begun.elapsed());
     }

@@ -1,5 +1,6 @@
 """What is measured: one case for each kind of work."""
 
+from cases.clients import Clients
 from cases.database import Database
 from cases.documents import Documents
 from cases.flood import Flood
@@ -7,19 +8,26 @@ from cases.growth import Growth
 from cases.introspection import Introspection
 from cases.logins import Logins
 from cases.offered_tokens import OfferedTokens
+from cases.passwords import Passwords
 from cases.refresh import RefreshOnPostgres, RefreshOnSqlite
 from cases.reuse import Reuse
+from cases.revocation import Revocation
 from cases.tokens import Tokens
+from cases.turn import Turn
 
 # In the order of the report, by the name that --only takes.
 CASES = {
     "tokens": [Tokens],
     "reuse": [Reuse],
     "open": [OfferedTokens],
+    "clients": [Clients],
     "jwks": [Documents],
+    "passwords": [Passwords],
     "flood": [Flood],
     "refresh": [RefreshOnPostgres, RefreshOnSqlite],
     "introspection": [Introspection],
+    "revocation": [Revocation],
+    "mixed": [Turn],
     "logins": [Logins],
     "growth": [Growth],
     "database": [Database],

@@ -25,7 +25,7 @@ class Growth(Case):
         self.stores = {}
         for name, url in urls.items():
             self.stores[name] = stack.enter_context(Bare(stage, stage.folder / f"growth-{name}", "store", url))
-            self.stores[name].ask("fill", self.families)
+            self.stores[name].ask("fill", self.families, 0, 0)
             # What is read for the first time comes from the disk.
             self.stores[name].ask("find", 1, 1)
 

@@ -20,7 +20,7 @@ STOP, LONG, SLOWLY = 0.2, 2, 1_000
 
 
 class OfferedTokens(Case):
-    rounds = (4, 10)
+    rounds = (3, 10)
 
     def prepare(self, stack):
         folder = self.stage.folder

@@ -25,7 +25,7 @@ class Refresh(Case):
         self.signer = stack.enter_context(Bare(self.stage, self.stage.folder / f"{self.name}-sign", "sign"))
         self.store = stack.enter_context(Bare(self.stage, self.stage.folder / f"{self.name}-bare", "store", bare))
         # A family for each connection: as many as there are in the servers' databases.
-        self.store.ask("fill", CONNECTIONS)
+        self.store.ask("fill", CONNECTIONS, 0, 0)
         self.keywheels = [stack.enter_context(node) for node in self.nodes(self.name, databases)]
 
     def limits(self):
