@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import report
-from cases import CASES
+from cases import CASES, ONLY_NAMED
 from process import say
 from stage import ROOT, Stage, build, machine, need_disk, need_wrk, processors
 
@@ -30,8 +30,9 @@ def main(description):
     with tempfile.TemporaryDirectory(prefix="keywheel-bench-") as folder:
         need_disk(folder)
         stage = Stage(options.quick, Path(folder), bare, binaries, mine[0], mine[1], set(mine))
-        names = options.only or list(CASES)
-        cases = [case(stage) for name in names for case in CASES[name]]
+        known = CASES | ONLY_NAMED
+        names = (options.only or list(CASES)) + (["peers"] if options.peers else [])
+        cases = [case(stage) for name in dict.fromkeys(names) for case in known[name]]
         for case in cases:
             with contextlib.ExitStack() as stack:
                 measure(case, stack)
@@ -48,8 +49,9 @@ def main(description):
 
 def understood(description):
     arguments = argparse.ArgumentParser(description=description)
-    arguments.add_argument("--quick", action="store_true", help="fewer and shorter rounds: below three minutes")
-    arguments.add_argument("--only", action="append", choices=CASES, help="measure this alone (repeatable)")
+    arguments.add_argument("--quick", action="store_true", help="fewer and shorter rounds: below six minutes")
+    arguments.add_argument("--peers", action="store_true", help="install other servers in a temporary folder and measure them too")
+    arguments.add_argument("--only", action="append", choices=CASES | ONLY_NAMED, help="measure this alone (repeatable)")
     arguments.add_argument("--write", action="store_true", help="store the result in docs/benchmarks/")
     arguments.add_argument("--binary", type=Path, help="measure this keywheel instead of building one")
     arguments.add_argument("--against", type=Path, help="measure this other keywheel in the same rounds")
@@ -67,7 +69,7 @@ def measure(case, stack):
 
 
 def how(options, seconds):
-    words = ["scripts/bench"] + (["--quick"] if options.quick else [])
+    words = ["scripts/bench"] + (["--quick"] if options.quick else []) + (["--peers"] if options.peers else [])
     words += [word for name in options.only or [] for word in ("--only", name)]
     return (
         f"`{' '.join(words)}`, {seconds:.0f} s. The server has one processor and one worker, the load 64 kept connections and another\n"

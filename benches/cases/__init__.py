@@ -8,6 +8,7 @@ from cases.growth import Growth
 from cases.introspection import Introspection
 from cases.logins import Logins
 from cases.offered_tokens import OfferedTokens
+from cases.others import Others
 from cases.passwords import Passwords
 from cases.refresh import RefreshOnPostgres, RefreshOnSqlite
 from cases.reuse import Reuse
@@ -32,3 +33,5 @@ CASES = {
     "growth": [Growth],
     "database": [Database],
 }
+# Those that take long or install something: only when they are named.
+ONLY_NAMED = {"peers": [Others]}
