@@ -116,7 +116,8 @@ impl Link {
         match self {
             Link::Sqlite(_) => &[
                 "PRAGMA busy_timeout = 5000",
-                "PRAGMA cache_size = -200000",
+                // Three gigabytes, if so much is written: hashes come in no order.
+                "PRAGMA cache_size = -3000000",
                 "BEGIN IMMEDIATE",
             ],
             Link::Postgres(..) => &["SET session_replication_role = replica", "BEGIN"],

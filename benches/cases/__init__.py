@@ -13,6 +13,7 @@ from cases.passwords import Passwords
 from cases.refresh import RefreshOnPostgres, RefreshOnSqlite
 from cases.reuse import Reuse
 from cases.revocation import Revocation
+from cases.scale import Scale
 from cases.tokens import Tokens
 from cases.turn import Turn
 
@@ -34,4 +35,4 @@ CASES = {
     "database": [Database],
 }
 # Those that take long or install something: only when they are named.
-ONLY_NAMED = {"peers": [Others]}
+ONLY_NAMED = {"scale": [Scale], "peers": [Others]}
