@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import re
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -31,6 +32,12 @@ class Peer:
     # Those that would wait for half a minute ask no more at a time.
     connections: int = load.CONNECTIONS
     environment: dict = field(default_factory=dict)
+
+
+def pinned(folder, package):
+    """The version that is installed."""
+    files = [file for name in ("package.json", "requirements.txt") if (file := SETUPS / folder / name).exists()]
+    return re.search(rf'{package}(?:==|": ")([\w.]+)', files[0].read_text())[1]
 
 
 def install(peer, into):

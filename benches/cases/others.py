@@ -5,7 +5,8 @@ from statistics import median
 from cases.case import Case
 from figures import Row, at_least, spread
 from keywheel import TOKEN
-from peers import FORM, Peer, Server, install
+from limits import Bare, mean
+from peers import FORM, Peer, Server, install, pinned
 from postgres import Postgres
 from process import fail, say
 from stage import said_by
@@ -22,8 +23,8 @@ class Others(Case):
     def prepare(self, stack):
         [self.keywheel, *_] = self.nodes("others")
         stack.enter_context(self.keywheel)
-        self.servers, self.missing = {}, {}
-        reasons = {}
+        self.signer = stack.enter_context(Bare(self.stage, self.stage.folder / "others-sign", "sign"))
+        self.servers, self.missing, reasons = {}, {}, {}
         postgres = stack.enter_context(Postgres(self.stage, self.stage.folder / "postgres-others"))
         for name, peer in peers(postgres).items():
             installed = self.stage.folder / f"installed-{peer.folder}"
@@ -42,15 +43,17 @@ class Others(Case):
 
     def measure(self):
         node, seconds = self.keywheel, self.of((2, 4))
+        signing = self.signer.measure(self.of((0.6, 1)))
         before = node.load(TOKEN, seconds, node.service, FORM)
         measured = {name: server.tokens(seconds) for name, server in self.servers.items()}
         after = node.load(TOKEN, seconds, node.service, FORM)
         own = {key: (before[key] + after[key]) / 2 for key in before}
         self.memory = {name: server.memory() for name, server in self.servers.items()}
-        return {"keywheel": own} | measured
+        sign = mean([signing, self.signer.measure(self.of((0.6, 1)))])
+        return {"sign": sign, "keywheel": own} | measured
 
-    def times(self, name, figure="per_cpu"):
-        return self.each(lambda one: one["keywheel"][figure] / one[name][figure])
+    def times(self, name, of="keywheel"):
+        return self.each(lambda one: one[of]["per_cpu"] / one[name]["per_cpu"])
 
     def aims(self):
         for name, server in self.servers.items():
@@ -62,8 +65,8 @@ class Others(Case):
         for name in ["keywheel", *self.servers]:
             yield Row(f"Tokens per processor second: {name}", spread(self.each(lambda one: one[name]["per_cpu"]), ",.1f"))
             if name in self.servers:
-                if not self.servers[name].peer.aim:
-                    yield Row("… keywheel's ÷ these", spread(self.times(name), ".2f"))
+                yield Row("… keywheel's ÷ these", spread(self.times(name), ".2f"))
+                yield Row("… bare signatures ÷ these, which nobody exceeds", spread(self.times(name, "sign"), ".2f"))
                 yield Row("… memory of all its processes, shared pages once", f"{self.memory[name]:.0f} MiB")
             p99 = median(self.each(lambda one: one[name]["p99_ms"]))
             yield Row("… per second; p99", f"{median(self.each(lambda one: one[name]['rate'])):,.1f}; {p99:,.0f} ms")
@@ -72,7 +75,9 @@ class Others(Case):
         for name, reason in self.missing.items():
             yield f"Not measured: {name}, because it could not be installed ({reason})."
         node, python = said_by("node", "--version"), said_by("python3", "--version")
-        yield f"Node.js {node}, {python}. How the other servers are set up, and how fair that is, is said in benches/peers/."
+        versions = [f"oidc-provider {pinned('oidc-provider', 'oidc-provider')} on Node.js {node}"]
+        versions += [f"Authlib {pinned('authlib', 'Authlib')}", f"{DJANGO} {pinned(DJANGO, DJANGO)} on {python}"]
+        yield f"{', '.join(versions)}. How they are set up, and how fair that is, is said in benches/peers/."
 
 
 def peers(postgres):
