@@ -118,6 +118,8 @@ impl Link {
                 "PRAGMA busy_timeout = 5000",
                 // Three gigabytes, if so much is written: hashes come in no order.
                 "PRAGMA cache_size = -3000000",
+                // Each page that a statement changes is copied first, in case the statement fails in its middle.
+                "PRAGMA temp_store = MEMORY",
                 "BEGIN IMMEDIATE",
             ],
             Link::Postgres(..) => &["SET session_replication_role = replica", "BEGIN"],

@@ -66,11 +66,12 @@ class Scale(Case):
             measured["at_rest"] = node.server.memory()["VmRSS"]
             for work in ("looked_up", "known"):
                 measured[work] = offered(node.server, self.stage, node.port, file, without_pause(ASKING), connections=1)
+            # Before anybody logs in, which takes the memory of a password hash.
+            measured["after"] = node.server.memory()["VmRSS"]
             tokens = self.stage.folder / "scale.tokens"
             # One is never sent: wrk asks for a request before it begins.
             tokens.write_text("\n".join(node.refresh_tokens(2)) + "\n")
             measured["refresh"] = node.load(TOKEN, self.of((1, 2)), node.application, tokens, script="chain.lua", connections=1)
-            measured["after"] = node.server.memory()["VmRSS"]
         for work in ("find", "rotate"):
             measured[work] = store.ask(work, 1, seconds)
         measured["sweep"] = store.ask("sweep", seconds / 4)
