@@ -65,7 +65,8 @@ class Others(Case):
         for name in ["keywheel", *self.servers]:
             yield Row(f"Tokens per processor second: {name}", spread(self.each(lambda one: one[name]["per_cpu"]), ",.1f"))
             if name in self.servers:
-                yield Row("… keywheel's ÷ these", spread(self.times(name), ".2f"))
+                if not self.servers[name].peer.aim:
+                    yield Row("… keywheel's ÷ these", spread(self.times(name), ".2f"))
                 yield Row("… bare signatures ÷ these, which nobody exceeds", spread(self.times(name, "sign"), ".2f"))
                 yield Row("… memory of all its processes, shared pages once", f"{self.memory[name]:.0f} MiB")
             p99 = median(self.each(lambda one: one[name]["p99_ms"]))
