@@ -49,7 +49,7 @@ def main(description):
 
 def understood(description):
     arguments = argparse.ArgumentParser(description=description)
-    arguments.add_argument("--quick", action="store_true", help="fewer and shorter rounds: below six minutes")
+    arguments.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about six minutes")
     arguments.add_argument("--peers", action="store_true", help="install other servers in a temporary folder and measure them too")
     arguments.add_argument("--only", action="append", choices=CASES | ONLY_NAMED, help="measure this alone (repeatable)")
     arguments.add_argument("--write", action="store_true", help="store the result in docs/benchmarks/")
