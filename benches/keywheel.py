@@ -22,12 +22,12 @@ PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$HmkejobWF4VuqCQ4WIcqUA$5cQ+E6atG
 class Keywheel:
     """One worker on the server's processor, unless it is told to have more."""
 
-    def __init__(self, stage, binary, folder, database="sqlite://keywheel.db", processors=None):
+    def __init__(self, stage, binary, folder, database="sqlite://keywheel.db", processors=None, settings=()):
         folder.mkdir()
         self.folder, self.binary = folder, binary.resolve()
         processors = processors or {stage.server}
         self.port, self.management = free_ports(2)
-        settings = {
+        settings = dict(settings) | {
             "DATABASE_URL": database,
             "KEYWHEEL_ISSUER": f"http://127.0.0.1:{self.port}",
             "KEYWHEEL_LISTEN": f"127.0.0.1:{self.port}",

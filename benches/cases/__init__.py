@@ -1,5 +1,6 @@
 """What is measured: one case for each kind of work."""
 
+from cases.algorithms import Algorithms
 from cases.clients import Clients
 from cases.database import Database
 from cases.documents import Documents
@@ -21,6 +22,7 @@ from cases.turn import Turn
 CASES = {
     "tokens": [Tokens],
     "reuse": [Reuse],
+    "algorithms": [Algorithms],
     "open": [OfferedTokens],
     "clients": [Clients],
     "jwks": [Documents],
@@ -32,7 +34,6 @@ CASES = {
     "mixed": [Turn],
     "logins": [Logins],
     "growth": [Growth],
-    "database": [Database],
 }
 # Those that take long or install something: only when they are named.
-ONLY_NAMED = {"scale": [Scale], "peers": [Others]}
+ONLY_NAMED = {"database": [Database], "scale": [Scale], "peers": [Others]}
