@@ -87,13 +87,7 @@ fn a_crash_while_a_key_is_withdrawn_leaves_it_to_be_withdrawn_once_and_no_other(
             drop(stage.serve());
             let es256 = "signing_keys WHERE alg = 'ES256'";
             assert_eq!(stage.database.count(es256), 1);
-            assert!(
-                stage
-                    .folder
-                    .run(&["client", "delete", "other"])
-                    .status
-                    .success()
-            );
+            assert!(stage.folder.run(&["client", "delete", "other"]).status.success());
             // Longer ago than it lingers.
             stage
                 .database
