@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 use super::settings::{SETTINGS, Setting, nearest};
-use crate::keys::{RotationPolicy, RotationSettings, RsaBits};
+use crate::keys::{LINGERING, RotationPolicy, RotationSettings, RsaBits};
 use crate::oauth::{IssuerUrl, Seconds, SigningAlgorithm};
 use crate::storage::DatabaseUrl;
 
@@ -131,6 +131,11 @@ impl Config {
             return Err(read.refused("tokens.access_ttl", "an access token lives from 10s to 1d"));
         }
         let policy = RotationPolicy::new(rotation).map_err(|error| ConfigError::Together(error.to_string()))?;
+        let max_staleness: Seconds = read.parsed("clients.max_staleness")?;
+        if max_staleness > LINGERING {
+            // A node that is cut off for longer could sign with a key that the others have withdrawn.
+            return Err(read.refused("clients.max_staleness", "cached clients are served for 1h at most"));
+        }
         let workers = match read.optional::<usize>("workers")? {
             Some(0) => return Err(read.refused("workers", "at least 1 worker is needed")),
             Some(workers) => workers,
@@ -154,7 +159,7 @@ impl Config {
             password_grant: read.parsed("grants.password")?,
             audit_retention: read.parsed("audit.retention")?,
             cached_clients: read.parsed("clients.cached")?,
-            max_staleness: read.parsed("clients.max_staleness")?,
+            max_staleness,
             workers,
             trusted_proxies: read.list("trusted_proxies", network)?,
             allowed_hosts: read.list("allowed_hosts", |host| Ok(host.to_owned()))?,
@@ -421,6 +426,7 @@ mod tests {
     fn a_wrong_value_is_refused_with_its_key_its_place_and_the_way_to_write_it() {
         for (name, text, expected) in [
             ("KEYWHEEL_TOKENS_ACCESS_TTL", "ten minutes", "such as 300s, 10m"),
+            ("KEYWHEEL_CLIENTS_MAX_STALENESS", "61m", "1h at most"),
             ("KEYWHEEL_TOKENS_ACCESS_TTL", "2d", "from 10s to 1d"),
             ("KEYWHEEL_SIGNING_RSA_BITS", "1024", "2048"),
             ("KEYWHEEL_SIGNING_PERIOD", "1h", "signing.period"),

@@ -156,7 +156,7 @@ pub const SETTINGS: &[Setting] = &[
         "clients.max_staleness",
         &["KEYWHEEL_CLIENTS_MAX_STALENESS"],
         "60s",
-        "how long cached clients get tokens while the database is out of reach",
+        "how long cached clients get tokens while the database is out of reach, at most 1h",
     ),
     setting(
         "workers",
