@@ -6,10 +6,10 @@ use actix_web::http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use arc_swap::{ArcSwap, Guard};
 
-use super::response::Refusal;
 use super::{ENDPOINTS, State, peer, response};
-use crate::oauth::{ErrorCode, Seconds, Thumbprint};
+use crate::oauth::{Seconds, Thumbprint};
 use crate::server::{AskedGrant, Endpoint, Outcome, Turn};
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5): prepared bytes, whatever the query and the `Accept` header say. It answers while
@@ -18,18 +18,24 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     let now = state.edge.now();
     let turn = state.server.wheel().turn(now);
     let jwks = turn.jwks();
+    let written = Written::of(&state.jwks, &turn, || Written {
+        turn: Arc::downgrade(&turn),
+        body: web::Bytes::from_owner(turn.jwks_body()),
+        etag: HeaderValue::from_str(&jwks.etag).ok(),
+    });
     let jitter = state.jitter.fetch_add(JITTER_STEP, Ordering::Relaxed);
     let max_age = jwks.max_age(now, state.server.wheel().jwks_max_age(), jitter);
-    let unchanged = request
-        .headers()
-        .get(IF_NONE_MATCH)
-        .is_some_and(|seen| names(seen, jwks.etag.as_str()));
+    let seen = request.headers().get(IF_NONE_MATCH);
+    let unchanged = seen.is_some_and(|seen| written.etag.as_ref().is_some_and(|etag| names(seen, etag)));
     let mut response = if unchanged {
         HttpResponse::NotModified()
     } else {
         HttpResponse::Ok()
     };
-    public(&mut response, "application/json", max_age).append_header((ETAG, jwks.etag.as_str()));
+    public(&mut response, "application/json", max_age);
+    if let Some(etag) = &written.etag {
+        response.append_header((ETAG, etag.clone()));
+    }
     let outcome = if unchanged { Outcome::Status(304) } else { Outcome::Ok };
     state
         .server
@@ -44,7 +50,7 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     if unchanged {
         response.finish()
     } else {
-        response.body(web::Bytes::from_owner(turn.jwks_body()))
+        response.body(written.body.clone())
     }
 }
 
@@ -60,31 +66,35 @@ pub(super) async fn metadata(state: web::Data<State>) -> HttpResponse {
         .answered(Endpoint::Metadata, AskedGrant::default(), Outcome::Ok);
     let now = state.edge.now();
     let turn = state.server.wheel().turn(now);
-    let mut written = state.metadata.load_full();
-    if !written.is_of(&turn) {
-        let Ok(body) = serde_json::to_vec(&state.server.metadata(ENDPOINTS, now)) else {
-            return Refusal::failed(ErrorCode::ServerError).response();
-        };
-        written = Arc::new(Metadata {
-            turn: Arc::downgrade(&turn),
-            body: body.into(),
-        });
-        state.metadata.store(Arc::clone(&written));
-    }
+    let written = Written::of(&state.metadata, &turn, || Written {
+        turn: Arc::downgrade(&turn),
+        // Texts and lists of texts.
+        body: serde_json::to_vec(&state.server.metadata(ENDPOINTS, now))
+            .unwrap_or_default()
+            .into(),
+        etag: None,
+    });
     public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).body(written.body.clone())
 }
 
-/// The metadata as it is written, which changes only with the position of the wheel.
+/// A document as it is sent, which changes only with the position of the wheel.
 #[derive(Debug, Default)]
-pub(super) struct Metadata {
+pub(super) struct Written {
     /// Weak, so that a key which left the ring leaves the memory too.
     turn: Weak<Turn>,
     body: web::Bytes,
+    etag: Option<HeaderValue>,
 }
 
-impl Metadata {
-    fn is_of(&self, turn: &Arc<Turn>) -> bool {
-        std::ptr::eq(self.turn.as_ptr(), Arc::as_ptr(turn))
+impl Written {
+    /// What was written for this position; the first to ask for it writes it.
+    fn of(last: &ArcSwap<Written>, turn: &Arc<Turn>, write: impl FnOnce() -> Written) -> Guard<Arc<Written>> {
+        let written = last.load();
+        if std::ptr::eq(written.turn.as_ptr(), Arc::as_ptr(turn)) {
+            return written;
+        }
+        last.store(Arc::new(write()));
+        last.load()
     }
 }
 
@@ -139,7 +149,7 @@ fn public<'a>(
 }
 
 /// Whether `If-None-Match` names the tag (RFC 9110 §13.1.2, weak comparison).
-fn names(header: &HeaderValue, etag: &str) -> bool {
+fn names(header: &HeaderValue, etag: &HeaderValue) -> bool {
     header.to_str().is_ok_and(|list| {
         list.split(',')
             .map(str::trim)

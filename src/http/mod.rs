@@ -86,7 +86,8 @@ pub struct State {
     jitter: AtomicU8,
     trusted_proxies: Vec<IpNet>,
     allowed_hosts: Vec<String>,
-    metadata: ArcSwap<documents::Metadata>,
+    jwks: ArcSwap<documents::Written>,
+    metadata: ArcSwap<documents::Written>,
     api: Arc<admin::Api>,
 }
 
@@ -104,6 +105,7 @@ impl State {
             jitter: AtomicU8::new(0),
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
+            jwks: ArcSwap::default(),
             metadata: ArcSwap::default(),
             api: admin::Api::new(&issuer),
         })
