@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 
 use super::audit::AuditEvent;
 use super::connection::{Conn, Connections};
-use super::error::{Cause, Error};
+use super::error::Error;
 use super::refresh_tokens::Rotation;
 use super::shared_rotation;
 use super::turn::Turn;
@@ -92,7 +92,8 @@ fn carry(parcels: &Mutex<Receiver<Parcel>>, pool: &r2d2::Pool<Connections>) -> b
         return true;
     }
     let carried = catch_unwind(AssertUnwindSafe(|| carried(&batch, pool)))
-        .unwrap_or_else(|_panic| Err(Error::Database(Cause::new("a courier panicked"))));
+        // Whether it happened is not known.
+        .unwrap_or_else(|_panic| Err(Error::unavailable("a courier panicked")));
     for (place, parcel) in batch.into_iter().enumerate() {
         let outcome = match &carried {
             Ok(happened) => Ok(happened.get(place).is_some_and(|happened| *happened)),
