@@ -44,7 +44,10 @@ impl TokenResponse {
 
 /// The one place where an access token is written out: the answer to who may have it.
 fn granted<S: serde::Serializer>(token: &AccessToken, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&token.0)
+    serializer.serialize_str(match &token.0 {
+        Text::Own(token) => token,
+        Text::Shared(token) => token,
+    })
 }
 
 /// The one place where a refresh token is written out: the answer to who may have it.
@@ -66,12 +69,26 @@ impl fmt::Debug for TokenResponse {
 
 /// A signed access token. Whoever holds it may use it, so it is never printed.
 #[derive(Clone)]
-pub(super) struct AccessToken(Arc<str>);
+pub(super) struct AccessToken(Text);
+
+#[derive(Clone)]
+enum Text {
+    Own(String),
+    Shared(Arc<str>),
+}
 
 impl AccessToken {
     /// The token as it is written on the wire.
     pub(super) fn new(token: String) -> Self {
-        AccessToken(token.into())
+        AccessToken(Text::Own(token))
+    }
+
+    /// The same for many: from now on a clone copies nothing.
+    pub(super) fn shared(self) -> Self {
+        match self.0 {
+            Text::Own(token) => AccessToken(Text::Shared(token.into())),
+            Text::Shared(_) => self,
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Server {
             return Ok(Decision::Answer(TokenResponse::new(access_token, expires_in, scope)));
         }
         // Signed before anything is written: a signature that fails must not cost a refresh token.
-        let issued = issuer::issue(&self.settings, client, &authorization, &scope, &audiences, &key, cx)?;
+        let mut issued = issuer::issue(&self.settings, client, &authorization, &scope, &audiences, &key, cx)?;
         failpoint!("token.signed");
         let concluded = families::conclude(self, &registered, authorization.continuation, request, cx)?;
         self.metrics.signed();
@@ -91,6 +91,7 @@ impl Server {
             self.usage.signed(client, cx.now);
         }
         if let Some(asked) = asked {
+            issued.access_token = issued.access_token.shared();
             self.reusable.keep(asked, &issued);
         }
         let response = TokenResponse::new(issued.access_token, issued.lifetime, scope);
