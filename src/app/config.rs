@@ -1,14 +1,17 @@
-use std::collections::BTreeMap;
-use std::fmt::Display;
+mod reader;
+mod sources;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
-use super::settings::{SETTINGS, Setting, nearest};
+use self::reader::Reader;
+pub(super) use self::sources::Sources;
+use self::sources::Values;
+use super::settings::{SETTINGS, Setting};
 use crate::keys::{LINGERING, RotationPolicy, RotationSettings, RsaBits};
 use crate::oauth::{IssuerUrl, Seconds, SigningAlgorithm};
 use crate::storage::DatabaseUrl;
@@ -43,7 +46,7 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     pub log: LogSettings,
     pub core_dumps: bool,
-    values: BTreeMap<&'static str, Value>,
+    values: Values,
 }
 
 /// How the log is written.
@@ -53,24 +56,6 @@ pub struct LogSettings {
     pub json: Option<bool>,
     /// A level, or directives as in `RUST_LOG`.
     pub filter: Option<String>,
-}
-
-/// A setting's value and where it came from.
-#[derive(Debug)]
-struct Value {
-    text: SecretString,
-    source: String,
-}
-
-/// Where settings come from. Each is read once, here.
-#[derive(Debug, Default)]
-pub struct Sources {
-    /// The file named with `--config`; without it `keywheel.toml`, if that exists.
-    pub file: Option<PathBuf>,
-    /// The environment.
-    pub environment: BTreeMap<String, String>,
-    /// Flags, as key and value.
-    pub flags: Vec<(&'static str, String)>,
 }
 
 /// Why the configuration cannot be used. Every message names the setting, and says what to write instead.
@@ -100,22 +85,11 @@ pub enum ConfigError {
     Together(String),
 }
 
-/// The file that is read when no other is named.
-const DEFAULT_FILE: &str = "keywheel.toml";
-
 impl Config {
     /// Reads all sources and checks every value, and the rules that several obey together.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut values = BTreeMap::new();
-        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
-            values.insert(setting.key, value(setting.default, "default"));
-        }
-        read_file(sources.file.as_deref(), &mut values)?;
-        read_environment(&sources.environment, &mut values);
-        for (key, text) in &sources.flags {
-            values.insert(key, value(text, "command line"));
-        }
-        let read = Reader { values: &values };
+        let values = sources.values()?;
+        let read = Reader::of(&values);
         let rotation = RotationSettings {
             algorithm: read.parsed::<SigningAlgorithm>("signing.alg")?,
             rsa_bits: read.with("signing.rsa_bits", rsa_bits)?.unwrap_or_default(),
@@ -200,157 +174,6 @@ impl LogSettings {
         }
         settings.filter = (!filter.is_empty()).then(|| filter.join(","));
         settings
-    }
-}
-
-fn value(text: &str, source: &str) -> Value {
-    Value {
-        text: SecretString::from(text),
-        source: source.to_owned(),
-    }
-}
-
-fn read_file(named: Option<&Path>, values: &mut BTreeMap<&'static str, Value>) -> Result<(), ConfigError> {
-    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(ConfigError::File(path.to_owned(), error)),
-    };
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error| ConfigError::Toml(path.to_owned(), Box::new(error)))?;
-    for (name, entry) in table {
-        match entry {
-            toml::Value::Table(section) => {
-                for (inner, entry) in section {
-                    accept(path, format!("{name}.{inner}"), &entry, values)?;
-                }
-            }
-            entry => accept(path, name, &entry, values)?,
-        }
-    }
-    Ok(())
-}
-
-fn accept(
-    path: &Path,
-    key: String,
-    entry: &toml::Value,
-    values: &mut BTreeMap<&'static str, Value>,
-) -> Result<(), ConfigError> {
-    let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
-        let hint = nearest(&key).map_or_else(
-            || ": \"keywheel config show\" lists all settings".to_owned(),
-            |near| format!(": did you mean \"{near}\"?"),
-        );
-        return Err(ConfigError::Unknown(path.to_owned(), key, hint));
-    };
-    let unreadable = || ConfigError::Value {
-        key: setting.key,
-        source_name: path.display().to_string(),
-        why: "write a text in quotes, a number, true or false, or a list of texts".to_owned(),
-    };
-    let text = match entry {
-        toml::Value::Array(entries) => entries
-            .iter()
-            .map(scalar)
-            .collect::<Option<Vec<_>>>()
-            .map(|entries| entries.join(",")),
-        single => scalar(single),
-    };
-    let text = text.ok_or_else(unreadable)?;
-    values.insert(setting.key, value(&text, &path.display().to_string()));
-    Ok(())
-}
-
-fn scalar(entry: &toml::Value) -> Option<String> {
-    match entry {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(truth) => Some(truth.to_string()),
-        _ => None,
-    }
-}
-
-/// Names that are not settings are left alone: container platforms put `KEYWHEEL_SERVICE_HOST` and the like into the environment
-/// of every process once a service is called keywheel.
-fn read_environment(environment: &BTreeMap<String, String>, values: &mut BTreeMap<&'static str, Value>) {
-    let set = |name: &str| environment.get(name).filter(|text| !text.is_empty());
-    if let Some(port) = set("PORT") {
-        values.insert("listen", value(&format!("0.0.0.0:{port}"), "environment PORT"));
-    }
-    if let Some(directives) = set("RUST_LOG") {
-        values.insert("log", value(directives, "environment RUST_LOG"));
-    }
-    for setting in SETTINGS {
-        if let Some((name, text)) = setting
-            .environment
-            .iter()
-            .find_map(|name| set(name).map(|text| (name, text)))
-        {
-            values.insert(setting.key, value(text, &format!("environment {name}")));
-        }
-    }
-}
-
-/// Reads typed values, and says which setting is wrong and where it stands.
-struct Reader<'a> {
-    values: &'a BTreeMap<&'static str, Value>,
-}
-
-impl Reader<'_> {
-    fn text(&self, key: &'static str) -> Option<&str> {
-        self.values
-            .get(key)
-            .map(|value| value.text.expose_secret())
-            .filter(|text| !text.is_empty())
-    }
-
-    fn with<T, E: Display>(
-        &self,
-        key: &'static str,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, ConfigError> {
-        self.text(key)
-            .map(parse)
-            .transpose()
-            .map_err(|why| self.refused(key, &why.to_string()))
-    }
-
-    fn optional<T: FromStr<Err: Display>>(&self, key: &'static str) -> Result<Option<T>, ConfigError> {
-        self.with(key, T::from_str)
-    }
-
-    fn parsed<T: FromStr<Err: Display>>(&self, key: &'static str) -> Result<T, ConfigError> {
-        self.required(key, self.optional(key)?)
-    }
-
-    fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, ConfigError> {
-        value.ok_or_else(|| self.refused(key, "a value is needed"))
-    }
-
-    fn list<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, ConfigError> {
-        let words = self
-            .text(key)
-            .unwrap_or_default()
-            .split([',', ' '])
-            .filter(|word| !word.is_empty());
-        words
-            .map(|word| parse(word).map_err(|why| self.refused(key, &why)))
-            .collect()
-    }
-
-    fn refused(&self, key: &'static str, why: &str) -> ConfigError {
-        let source_name = self
-            .values
-            .get(key)
-            .map_or_else(|| "not set".to_owned(), |value| value.source.clone());
-        ConfigError::Value {
-            key,
-            source_name,
-            why: why.to_owned(),
-        }
     }
 }
 
