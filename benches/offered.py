@@ -4,25 +4,31 @@ import base64
 import json
 import subprocess
 
+from keywheel import TOKEN
 from process import fail
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
-def posted(kind, path, authorization, form, status=200):
+def posted(kind, path, authorization, form, status=200, **headers):
     """A line of a file of requests: a form. Requests of a kind are counted together."""
+    return line(kind, "POST", path, headers | {"Authorization": authorization, "Content-Type": FORM_TYPE}, form, status)
+
+
+def fetched(kind, path, status=200, **headers):
+    return line(kind, "GET", path, headers, "", status)
+
+
+def refreshed(kind, authorization, token):
+    """A refresh token that is exchanged, and then the one that was given for it, and so on: a line for each connection."""
     headers = {"Authorization": authorization, "Content-Type": FORM_TYPE}
-    return line(kind, "POST", path, headers, form, status)
+    form = "grant_type=refresh_token&refresh_token={refresh_token}"
+    return line(kind, "POST", TOKEN, headers, form, 200, chain={"member": "refresh_token", "first": token})
 
 
-def fetched(kind, path, status=200):
-    return line(kind, "GET", path, {}, "", status)
-
-
-def line(kind, method, path, headers, body, status):
-    return json.dumps(
-        {"kind": kind, "method": method, "path": path, "headers": headers, "body": body, "status": status}
-    )
+def line(kind, method, path, headers, body, status, **more):
+    request = {"kind": kind, "method": method, "path": path, "headers": headers, "body": body, "status": status}
+    return json.dumps(request | more)
 
 
 def basic(name, secret):

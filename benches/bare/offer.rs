@@ -28,7 +28,7 @@ const MOST_SECONDS: f64 = 120.0;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `ADDRESS FILE CONNECTIONS`, and then when requests are due: `even RATE SECONDS`, `random RATE SECONDS` or `closed COUNT`. FILE has
-/// a request in each line, which are sent in turn.
+/// a request in each line, which are sent in turn; those that go on with what an answer gives belong to a connection each.
 pub(super) fn offer(arguments: &[&str]) -> Outcome<Value> {
     let [address, file, connections, pace @ ..] = arguments else {
         return Err("bare offer ADDRESS FILE CONNECTIONS PACE".into());
@@ -44,6 +44,9 @@ pub(super) fn offer(arguments: &[&str]) -> Outcome<Value> {
         next: AtomicUsize::new(0),
         begun: OnceLock::new(),
     };
+    if plan.requests.iter().any(Request::is_chained) && plan.requests.len() < connections {
+        return Err("of requests that go on with what they are given there is one for each connection".into());
+    }
     let ready = Barrier::new(connections);
     let links = (0..connections).map(|_| TcpStream::connect(address));
     let links: Vec<TcpStream> = links.collect::<Result<_, _>>()?;
@@ -51,7 +54,11 @@ pub(super) fn offer(arguments: &[&str]) -> Outcome<Value> {
     thread::scope(|scope| {
         let threads: Vec<_> = links
             .into_iter()
-            .map(|link| scope.spawn(|| plan.follow(link, &ready)))
+            .enumerate()
+            .map(|(place, link)| {
+                let (plan, ready) = (&plan, &ready);
+                scope.spawn(move || plan.follow(place, link, ready))
+            })
             .collect();
         for thread in threads {
             answers.append(&mut thread.join().map_err(|_panic| "a thread panicked")??);
@@ -138,8 +145,8 @@ struct Answer<'a> {
 }
 
 impl Plan {
-    /// Sends over one connection what is due, until nothing is left.
-    fn follow(&self, link: TcpStream, ready: &Barrier) -> Outcome<Vec<Answer<'_>>> {
+    /// Sends over one connection, the one at this place, what is due, until nothing is left.
+    fn follow(&self, place: usize, link: TcpStream, ready: &Barrier) -> Outcome<Vec<Answer<'_>>> {
         let mut connection = Connection::over(link)?;
         let mut answers = Vec::new();
         ready.wait();
@@ -154,7 +161,9 @@ impl Plan {
                 Due::At(due) => due.get(number).map(|at| begun + *at),
                 Due::Closed(count) => (number < *count).then(Instant::now),
             };
-            let (Some(due), Some(request)) = (due, self.requests.get(number % self.requests.len())) else {
+            let own = self.requests.get(place).filter(|request| request.is_chained());
+            let request = own.or_else(|| self.requests.get(number % self.requests.len()));
+            let (Some(due), Some(request)) = (due, request) else {
                 break;
             };
             let early = due

@@ -7,6 +7,7 @@ from cases.documents import Documents
 from cases.flood import Flood
 from cases.growth import Growth
 from cases.introspection import Introspection
+from cases.latencies import Latencies
 from cases.logins import Logins
 from cases.offered_tokens import OfferedTokens
 from cases.others import Others
@@ -24,6 +25,7 @@ CASES = {
     "reuse": [Reuse],
     "algorithms": [Algorithms],
     "open": [OfferedTokens],
+    "latencies": [Latencies],
     "clients": [Clients],
     "jwks": [Documents],
     "passwords": [Passwords],

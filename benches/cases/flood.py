@@ -7,12 +7,15 @@ from cases.case import Case
 from cases.tokens import FORM
 from figures import Row, at_most, milliseconds, spread
 from keywheel import JWKS, TOKEN
-from load import Running, wrk
+from load import Running
+from offered import Offer, evenly, fetched
 
 # Most milliseconds that of a hundred key sets ninety-nine take.
 PATIENCE = 20
 # Connections that ask for tokens: as many as wait in line, and more.
 WAITING, TOO_MANY = 320, 900
+# Key sets a second, due evenly.
+READS = 200
 
 
 class Flood(Case):
@@ -21,6 +24,8 @@ class Flood(Case):
     def prepare(self, stack):
         [self.keywheel, *_] = self.nodes("flood")
         stack.enter_context(self.keywheel)
+        self.requests = self.stage.folder / "flood.requests"
+        self.requests.write_text(fetched("key set", JWKS) + "\n")
 
     def measure(self):
         return {"waiting": self.under(WAITING), "too_many": self.under(TOO_MANY)}
@@ -30,7 +35,7 @@ class Flood(Case):
         headers = [f"Authorization: {node.service}"]
         flood = Running(node.port, TOKEN, 3, [FORM], headers=headers, connections=connections, refusals=True)
         time.sleep(0.5)
-        keys = wrk(node.port, JWKS, 2, connections=1)
+        keys = Offer(self.stage, node.port, self.requests, evenly(READS, 2), connections=4).result()
         flood = flood.result()
         answered = (flood["requests"] - flood["bad_status"]) / flood["seconds"]
         return {"keys": keys["p99_ms"], "answered": answered, "refused": flood["bad_status"] / flood["seconds"]}

@@ -10,13 +10,14 @@ from cases.tokens import FORM
 from figures import Row, at_most, milliseconds, spread
 from keywheel import TOKEN, USERS, Keywheel, login
 from load import Running, wrk
+from offered import Offer, evenly, posted
 
 # Most milliseconds that of a hundred tokens for clients ninety-nine take.
 PATIENCE = 100
 # Memory of one password hash in MiB, of which each processor needs one, with a fifth for what comes and goes with it.
 HASH, ALLOWANCE = 19, 1.2
-# Connections that ask for a token, and milliseconds between an answer and the next request on each.
-ASKING, PAUSE = 20, 200
+# Connections that ask for tokens, and how many a second are due, evenly.
+ASKING, ASKED = 20, 100
 # Logins at a time of which none is turned away.
 FEW = 8
 
@@ -37,6 +38,8 @@ class Logins(Case):
         self.at_rest = node.server.memory()["VmRSS"]
         self.file = stage.folder / "logins.forms"
         (stage.folder / "tokens.forms").write_text(FORM + "\n")
+        self.requests = stage.folder / "logins.requests"
+        self.requests.write_text(posted("token", TOKEN, node.service, FORM) + "\n")
         # As many connections, without a single password.
         wrk(node.port, TOKEN, 2, [stage.folder / "tokens.forms"], "turns.lua", [f"Authorization: {node.service}"], USERS + ASKING)
         self.base = node.server.memory()["VmHWM"]
@@ -61,8 +64,7 @@ class Logins(Case):
 
     def tokens(self, seconds):
         node = self.keywheel
-        arguments = [self.stage.folder / "tokens.forms", PAUSE]
-        return wrk(node.port, TOKEN, seconds, arguments, "turns.lua", [f"Authorization: {node.service}"], ASKING)
+        return Offer(self.stage, node.port, self.requests, evenly(ASKED, seconds), ASKING).result()
 
     def aims(self):
         slow = self.each(lambda one: one["flooded"]["p99_ms"])

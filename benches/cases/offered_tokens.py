@@ -44,7 +44,9 @@ class OfferedTokens(Case):
         node, seconds = self.keywheel, self.of((2, 4))
         full = node.load(TOKEN, 1, node.service, FORM)
         rate = PART * full["rate"]
-        return {"full": full} | {name: self.offered(pace(rate, seconds)) for name, pace in PACES.items()}
+        measured = {"full": full} | {name: self.offered(pace(rate, seconds)) for name, pace in PACES.items()}
+        with node.server.undisturbed() as self.has_the_right:
+            return measured | {"undisturbed": self.offered(evenly(rate, seconds))}
 
     def offered(self, pace):
         server = self.keywheel.server
@@ -58,18 +60,22 @@ class OfferedTokens(Case):
         return self.each(lambda one: one[name][figure] * one["full"]["rate"] / 1e3)
 
     def aims(self):
-        times = self.services("even", "p99_ms")
-        what = f"**Tokens at {PART:.0%} of the rate at full load, due evenly**, p99 ÷ service time"
+        times = self.services("undisturbed", "p99_ms")
+        what = f"**Tokens at {PART:.0%} of the rate at full load, due evenly**, p99 ÷ service time, {self.how()}"
         return [Row(what, spread(times, ".2f"), at_most(median(times), TIMES, "service times"))]
+
+    def how(self):
+        return "nobody takes the server's processor" if self.has_the_right else "others may take the server's processor"
 
     def information(self):
         service = self.each(lambda one: 1e3 / one["full"]["rate"])
         yield Row("… service time: 1 ÷ the rate at full load", milliseconds(service))
-        for name, due in {"even": "due evenly", "random": "due at random"}.items():
+        kinds = {"undisturbed": f"due evenly, {self.how()}", "even": "due evenly, others may take it", "random": "due at random"}
+        for name, due in kinds.items():
             waits = {figure: self.each(lambda one: one[name][figure]) for figure in ("p50_ms", "p99_ms", "late_p99_ms")}
             yield Row(f"… {due}, p50", milliseconds(waits["p50_ms"]))
             yield Row(f"… {due}, p99", milliseconds(waits["p99_ms"]))
-            if name == "random":
+            if name != "undisturbed":
                 yield Row(f"… {due}, p99 ÷ service time", spread(self.services(name, "p99_ms"), ".2f"))
             yield Row("… … how late the generator woke up, p99", milliseconds(waits["late_p99_ms"]))
             kept = self.each(lambda one: one[name]["kept_waiting"])

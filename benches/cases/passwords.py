@@ -1,6 +1,5 @@
 """Logins against the password hash that each of them is."""
 
-from statistics import median
 from urllib.parse import urlencode
 
 from cases.case import Case
@@ -52,10 +51,8 @@ class Passwords(Case):
 
     def information(self):
         loads = self.each(lambda one: one["logins"][0])
-        p50, p99 = (median(load[key] for load in loads) for key in ("p50_ms", "p99_ms"))
         return [
             Row("Logins per second of the server's processor", spread([load["per_cpu"] for load in loads], ".1f")),
             Row("… bare hashes per second of theirs", spread(self.each(lambda one: one["hash"]["per_cpu"]), ".1f")),
-            Row(f"… latency of a login, {AT_ONCE} at a time, p50; p99", f"{p50:.0f} ms; {p99:.0f} ms"),
             *self.against("Logins", "logins"),
         ]

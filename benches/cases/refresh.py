@@ -3,7 +3,7 @@
 from statistics import median
 
 from cases.case import Case
-from figures import Bar, Row, at_least, ratio, share, spread
+from figures import Bar, Row, ratio, share, spread, verdict
 from keywheel import TOKEN
 from limits import Bare, mean
 from load import CONNECTIONS
@@ -11,8 +11,9 @@ from postgres import Postgres
 
 # Part of the lower of the two limits that is to be reached on PostgreSQL.
 POSTGRES_AIM = 0.75
-# Times a writer that commits each rotation by itself, that those reach who wait together on SQLite.
-SQLITE_AIM = 3
+# Times a writer that commits each rotation by itself, that those reach who wait together on SQLite, unless they are more than can be
+# signed for.
+SQLITE_AIM = 4
 # As many as the server has connections to PostgreSQL.
 POOL = 8
 
@@ -51,10 +52,8 @@ class Refresh(Case):
 
     def common(self):
         loads = self.each(lambda one: one["refreshes"][0])
-        p50, p99 = (median(load[key] for load in loads) for key in ("p50_ms", "p99_ms"))
         return [
             Row(f"Refreshes per second on {self.database}", spread([load["rate"] for load in loads])),
-            Row("… their latency at that rate, p50; p99", f"{p50:.1f} ms; {p99:.1f} ms"),
             Row("… per second of the server's processor", spread([load["per_cpu"] for load in loads])),
             Row("… ÷ bare signatures, by processor time", ratio(self.each(by_processor))),
             Row("… bare signatures per second in the same rounds", spread(self.each(lambda one: one["sign"]["rate"]))),
@@ -101,13 +100,19 @@ class RefreshOnSqlite(Refresh):
     def aims(self):
         times = self.each(lambda one: one["together"]["rate"] / one["single"]["rate"])
         what = f"**Rotations on SQLite of {CONNECTIONS} threads that share commits ÷ a single writer that commits each**"
-        return [Row(what, ratio(times), at_least(times, SQLITE_AIM))]
+        beyond = self.each(lambda one: one["together"]["rate"] / one["sign"]["rate"])
+        reached = median(times) >= SQLITE_AIM or median(beyond) >= 1
+        return [Row(what, ratio(times), verdict(f"≥ {SQLITE_AIM}, or as many as signatures", reached))]
 
     def information(self):
         rates = {name: self.each(lambda one: one[name]["rate"]) for name in self.orders}
         return [
             *self.common(),
-            Row("… ÷ bare signatures", ratio(self.ratios(lambda one: one["sign"]["rate"]))),
+            Row(
+                f"Rotations of {CONNECTIONS} threads that share commits ÷ bare signatures",
+                ratio(self.each(lambda one: one["together"]["rate"] / one["sign"]["rate"])),
+            ),
+            Row("Whole refreshes on SQLite ÷ bare signatures", ratio(self.ratios(lambda one: one["sign"]["rate"]))),
             Row("… rotations per second of a single writer that commits each", spread(rates["single"])),
             Row(f"… of {CONNECTIONS} threads whose rotations share commits", spread(rates["together"])),
             *self.against("Refreshes on SQLite", "refreshes", "rate"),

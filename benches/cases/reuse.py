@@ -30,9 +30,7 @@ class Reuse(Case):
         return [Row("**Tokens given again**, per processor second", spread(answers), verdict(f"≥ {AIM:,}", reached))]
 
     def information(self):
-        p50, p99 = (median(self.each(lambda one: one[key])) for key in ("p50_ms", "p99_ms"))
         return [
             Row("… per second", spread(self.each(lambda one: one["rate"]))),
-            Row("… their latency at that rate, p50; p99", f"{p50:.1f} ms; {p99:.1f} ms"),
             Row("… signatures in all rounds", f"{sum(self.each(lambda one: one['signatures'])):.0f}"),
         ]

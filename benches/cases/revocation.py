@@ -3,7 +3,7 @@
 from urllib.parse import urlencode
 
 from cases.case import Case
-from figures import Row, milliseconds, ratio, spread
+from figures import Row, ratio, spread
 from keywheel import Keywheel
 from limits import Bare, mean
 from load import CONNECTIONS
@@ -67,7 +67,6 @@ class Revocation(Case):
                 measured = self.each(lambda one: one[name][kind])
                 loads = [one["load"] for one in measured]
                 yield Row(f"Revocations of {kind} tokens per second on {name}", spread([load["rate"] for load in loads]))
-                yield Row("… latency at that rate, p99", milliseconds([load["p99_ms"] for load in loads]))
                 yield Row("… per second of the server's processor", spread([load["per_cpu"] for load in loads]))
                 statements = [one["statements"] for one in measured]
                 threads = THREADS[name]

@@ -8,9 +8,10 @@ from figures import Bar, Row, at_least, at_most, ratio, share, spread, verdict
 from keywheel import TOKEN
 from limits import Bare, mean
 
-AIM = 0.80
+# Parts of bare signatures that are to be reached, by processor time and by rate.
+AIM, BY_RATE = 0.92, 0.88
 # Most memory at rest in MiB (20 MB), and most milliseconds from the start to a token.
-MEMORY, START = 19, 150
+MEMORY, START = 19, 60
 FORM = "grant_type=client_credentials"
 COUNTED = ("signatures", "tokens_reused", "database_statements")
 
@@ -54,18 +55,16 @@ class Tokens(Case):
         memory, start = self.at_rest["VmRSS"], median(self.starts)
         return [
             by_processor.row("**Tokens ÷ signatures**, by processor time"),
-            Row("**Tokens ÷ signatures**, by rate", ratio(self.by_rate), at_least(self.by_rate, AIM)),
+            Row("**Tokens ÷ signatures**, by rate", ratio(self.by_rate), at_least(self.by_rate, BY_RATE)),
             Row("**Database statements per token**, warm cache", f"{per_token:.2g}", verdict("0", per_token == 0)),
             Row("**Memory at rest**", mebibytes(self.at_rest), at_most(memory, MEMORY, "MiB")),
             Row("**Start to a token**, keys present", spread(self.starts, unit=" ms"), at_most(start, START, "ms")),
         ]
 
     def information(self):
-        p50, p99 = (median(self.each(lambda one: one["tokens"][0][key])) for key in ("p50_ms", "p99_ms"))
         return [
             Row("Memory after that load", mebibytes(self.after_load)),
             Row("Tokens per second", spread(self.each(lambda one: one["tokens"][0]["rate"]))),
-            Row("Latency of a token at that rate, p50; p99", f"{p50:.1f} ms; {p99:.1f} ms"),
             Row("Per processor second: bare signatures", spread(self.each(lambda one: one["sign"]["per_cpu"]))),
             Row("… part of its processor that the signer got", share(self.each(lambda one: one["sign"]))),
             Row("… tokens", spread(self.each(lambda one: one["tokens"][0]["per_cpu"]))),

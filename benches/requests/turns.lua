@@ -1,6 +1,5 @@
 -- Forms out of a file, one after the other and from the beginning again.
--- wrk … -s turns.lua URL -- FILE [PAUSE]: each line is a body, or an address and a body with a space between. With PAUSE each
--- connection waits so many milliseconds between an answer and its next request, a little more or less.
+-- wrk … -s turns.lua URL -- FILE: each line is a body, or an address and a body with a space between.
 
 require "summary"
 
@@ -13,10 +12,6 @@ function init(args)
     for name, value in pairs(wrk.headers) do headers[name] = value end
     -- Made once: there is little time for it later.
     requests[#requests + 1] = wrk.format("POST", nil, headers, body or line)
-  end
-  local pause = tonumber(args[2])
-  if pause then
-    delay = function() return math.random(pause * 0.5, pause * 1.5) end
   end
 end
 
