@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod journal;
+mod log_lines;
 mod master_key;
 mod output;
 mod serve;

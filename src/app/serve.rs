@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::cli::ServeArgs;
 use super::commands::{Process, issuer};
 use super::journal::Journal;
-use super::ticker::Ticker;
+use super::ticker::{Ticker, Ticking};
 use super::{demo, output};
 use crate::http;
 use crate::keys::CLOCK_SKEW;
@@ -85,7 +85,15 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
             drained.push(administering.handle());
             serving.push(actix_web::rt::spawn(administering));
         }
-        let ticker = Ticker::start(server, process.edge.clone(), journal)?;
+        let ticking = Ticking {
+            server,
+            edge: process.edge.clone(),
+            clock: Arc::clone(&process.clock),
+            store,
+            journal,
+            lines: process.log.lines(),
+        };
+        let ticker = Ticker::start(ticking)?;
         info!(event = "serving", %issuer, listen = %listening.0, management = %listening.1, "keywheel is serving");
         if let Some(welcome) = welcome {
             output::text(&welcome)?;

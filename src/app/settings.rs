@@ -58,7 +58,7 @@ pub const SETTINGS: &[Setting] = &[
         "database_url",
         &["DATABASE_URL"],
         "sqlite://keywheel.db",
-        "sqlite://FILE or postgres://USER@HOST/DATABASE",
+        "sqlite://FILE or postgres://USER@HOST/DATABASE, also with several hosts: HOST,HOST",
     ),
     setting(
         "database_connections",

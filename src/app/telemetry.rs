@@ -1,20 +1,72 @@
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::config::LogSettings;
+use super::log_lines::LogLines;
+
+/// Who writes to the log, and how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// A server, which nothing that happens to the log may hold up.
+    Server,
+    /// A command, which says what went wrong before it ends.
+    Command,
+}
+
+/// The log of a server, written out when this is dropped.
+#[derive(Debug)]
+pub(super) struct Log(Option<LogLines>);
+
+impl Log {
+    /// The lines of a server.
+    pub(super) fn lines(&self) -> Option<LogLines> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.0 {
+            lines.finish();
+        }
+    }
+}
 
 /// Starts the log on stderr: text for people, JSON for everything else. Values are escaped, so nothing that a client sends can
 /// forge a line.
-pub(super) fn start(settings: &LogSettings, default_level: &str) {
+pub(super) fn start(settings: &LogSettings, voice: Voice) -> Log {
+    let lines = match voice {
+        // Where no thread can be started, it is written as a command's is.
+        Voice::Server => LogLines::to(io::stderr()).ok(),
+        Voice::Command => None,
+    };
+    match lines.clone() {
+        Some(lines) => begin(settings, "info", lines),
+        None => begin(
+            settings,
+            if voice == Voice::Server { "info" } else { "warn" },
+            io::stderr,
+        ),
+    }
+    Log(lines)
+}
+
+fn begin<W>(settings: &LogSettings, default_level: &str, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let filter = settings.filter.as_deref().unwrap_or(default_level);
     let filter = EnvFilter::builder().parse_lossy(filter);
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = io::stderr().is_terminal();
     let subscriber = fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
+        // It would be told on stderr, and panic where that is what cannot be written to.
+        .log_internal_errors(false)
         .with_ansi(terminal);
     // A second start in one process, as in tests, keeps the first log.
     let _ = if settings.json.unwrap_or(!terminal) {

@@ -6,15 +6,29 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::clock::SteadyClock;
 use super::journal::Journal;
+use super::log_lines::LogLines;
 use super::output;
 use crate::server::{Context, Edge, Failure, Reach, Server};
+use crate::storage::Store;
 
 /// Turns the wheel once a second on a thread of its own. A tick that fails is logged and tried again; what was in force stays so.
 #[derive(Debug)]
 pub(super) struct Ticker {
     stop: Sender<()>,
     thread: JoinHandle<()>,
+}
+
+/// What a tick needs.
+pub(super) struct Ticking {
+    pub(super) server: Arc<Server>,
+    pub(super) edge: Edge,
+    pub(super) clock: Arc<SteadyClock>,
+    pub(super) store: Store,
+    pub(super) journal: Journal,
+    /// The lines of the log, if they are written by a thread of its own.
+    pub(super) lines: Option<LogLines>,
 }
 
 fn tick(server: &Server, edge: &Edge) -> Result<(), Failure> {
@@ -32,24 +46,54 @@ fn alone(tick: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     ticked.unwrap_or_else(|_panic| Err(Failure::Unavailable("it panicked; the lines before say where", None)))
 }
 
+/// Counts the lines that were left out of the log and, once it flows again, says in it how many. Returns how many it told of so far.
+fn tell_dropped(server: &Server, lines: &LogLines, told: u64) -> u64 {
+    let dropped = lines.dropped();
+    server.metrics().lines_dropped(dropped);
+    if dropped == told || !lines.flows() {
+        return told;
+    }
+    warn!(
+        event = "log.dropped",
+        lines = dropped.saturating_sub(told),
+        "the log was not read, or could not be written"
+    );
+    dropped
+}
+
 /// Time between two looks at the change feed: what is changed anywhere is known everywhere within it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Ticker {
-    pub(super) fn start(server: Arc<Server>, edge: Edge, mut journal: Journal) -> std::io::Result<Self> {
+    pub(super) fn start(ticking: Ticking) -> std::io::Result<Self> {
+        let Ticking {
+            server,
+            edge,
+            clock,
+            store,
+            mut journal,
+            lines,
+        } = ticking;
         journal.keep(&server.remembered());
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("keywheel-ticker".to_owned())
             .spawn(move || {
-                let mut failing = false;
+                let (mut failing, mut told) = (false, 0);
+                server.followed(edge.now());
                 while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
+                    clock.follow(&store);
+                    if let Some(lines) = &lines {
+                        told = tell_dropped(&server, lines, told);
+                    }
                     match alone(|| tick(&server, &edge)) {
-                        Ok(()) if failing => {
-                            failing = false;
-                            info!(event = "tick.recovered", "following the database again");
+                        Ok(()) => {
+                            server.followed(edge.now());
+                            if failing {
+                                failing = false;
+                                info!(event = "tick.recovered", "following the database again");
+                            }
                         }
-                        Ok(()) => {}
                         // One line when it starts to fail, not one a second.
                         Err(failure) if !failing => {
                             failing = true;

@@ -77,7 +77,7 @@ fn judged(
     if record.family.end(judged_at).is_some() || record.expires_at <= judged_at {
         return Err(refused("the family has ended or expired").into());
     }
-    match judge(&record, retry_window(client), judged_at) {
+    match judge(&record, retry_window(server, client, &record, judged_at), judged_at) {
         Judgement::Newest => Ok((record, Standing::Newest(known))),
         Judgement::AnswerLost => Ok((record, Standing::AnswerLost)),
         Judgement::TooEager => Err(refused("the refresh token was exchanged a moment ago").into()),
@@ -120,8 +120,13 @@ const PARALLEL: Seconds = Seconds::new(5);
 /// The retry window of a client without one of its own.
 const RETRY_WINDOW: Seconds = Seconds::new(10);
 
-fn retry_window(client: &RegisteredClient) -> Seconds {
-    client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW)
+/// How long after its exchange a token is taken for one whose answer was lost. The time in which nobody was answered does not count.
+fn retry_window(server: &Server, client: &RegisteredClient, record: &RefreshTokenRecord, now: NumericDate) -> Seconds {
+    let window = client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW);
+    match record.rotated_at {
+        Some(rotated_at) if window > Seconds::new(0) => window + server.standstill.since(rotated_at, now),
+        _ => window,
+    }
 }
 
 fn refused(reason: &'static str) -> OAuthError {
@@ -271,7 +276,7 @@ fn rotate(
             }
             // Somebody was first between our look and our write: a parallel request of the same client, most likely.
             let judged_at = server.latest.at(cx.now);
-            let judgement = judge(&again, retry_window(client), judged_at);
+            let judgement = judge(&again, retry_window(server, client, &again, judged_at), judged_at);
             if again.family.end(judged_at).is_none() && judgement == Judgement::AnswerLost {
                 Ok(Concluded::Given(token))
             } else {

@@ -23,6 +23,8 @@ pub struct Metrics {
     cached_clients: Gauge,
     database_statements: Counter,
     database_connections: Family<ConnectionLabels, Gauge>,
+    database_away: Gauge,
+    log_lines_dropped: Counter,
     expired_rows: Gauge,
     oldest_expired: Gauge,
     swept_rows: Counter,
@@ -170,6 +172,18 @@ impl Metrics {
             "Pooled connections by state",
             database_connections.clone(),
         );
+        let database_away = Gauge::default();
+        registry.register(
+            "database_away",
+            "1 while nobody is let through to the database, because it did not answer",
+            database_away.clone(),
+        );
+        let log_lines_dropped = Counter::default();
+        registry.register(
+            "log_lines_dropped",
+            "Lines left out of the log, because nobody read it or it could not be written",
+            log_lines_dropped.clone(),
+        );
         let expired_rows = Gauge::default();
         registry.register(
             "expired_rows",
@@ -240,6 +254,8 @@ impl Metrics {
             cached_clients,
             database_statements,
             database_connections,
+            database_away,
+            log_lines_dropped,
             expired_rows,
             oldest_expired,
             swept_rows,
@@ -262,6 +278,13 @@ impl Metrics {
                 outcome,
             })
             .inc();
+    }
+
+    /// How many lines were left out of the log so far.
+    pub fn lines_dropped(&self, total: u64) {
+        self.log_lines_dropped
+            .inner()
+            .store(total, std::sync::atomic::Ordering::Relaxed);
     }
 
     pub(super) fn signed(&self) {
@@ -301,6 +324,7 @@ impl Metrics {
         self.database_statements
             .inner()
             .store(store.statements(), std::sync::atomic::Ordering::Relaxed);
+        self.database_away.set(i64::from(store.is_away()));
         let pool = store.pool();
         for (state, figure) in [("open", pool.connections), ("idle", pool.idle), ("max", pool.max)] {
             self.database_connections

@@ -33,6 +33,7 @@ mod revocation;
 mod revoked_tokens;
 mod rotation;
 mod secret_uses;
+mod standstill;
 mod successors;
 mod token;
 mod usage;
@@ -73,6 +74,7 @@ use self::reusable_tokens::ReusableTokens;
 use self::revoked_tokens::RevokedTokens;
 use self::rotation::load_ring;
 use self::secret_uses::SecretUses;
+use self::standstill::Standstill;
 use self::successors::Successors;
 use self::usage::Usage;
 use self::verified_tokens::VerifiedTokens;
@@ -131,6 +133,7 @@ pub struct Server {
     secret_uses: SecretUses,
     usage: Usage,
     latest: Latest,
+    standstill: Standstill,
     watch: Watch,
     expiries: Expiries,
     sealer: Sealer,
@@ -200,6 +203,7 @@ impl Server {
             secret_uses: SecretUses::new(cx.now),
             usage: Usage::new(cx.now),
             latest: Latest::new(cx.now),
+            standstill: Standstill::default(),
             watch,
             expiries: Expiries::default(),
             sealer: Sealer::default(),
@@ -289,6 +293,12 @@ impl Server {
         }
         self.write_down(cx.now);
         self.sweep(cx.now)
+    }
+
+    /// Says that a tick has succeeded. Who says so once a second has it noticed when nobody could be answered in between, which does not
+    /// count as time to fetch a lost answer.
+    pub fn followed(&self, now: NumericDate) {
+        self.standstill.followed(now);
     }
 
     /// Writes down what was counted in memory, a bounded number of rows at a time. It is for reports: what fails is tried again, and

@@ -1,9 +1,9 @@
 //! One connection to either backend, and the r2d2 manager that makes them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
@@ -52,7 +52,11 @@ impl Conn {
 
     /// Runs `intention` and tells apart why it failed.
     pub(super) fn run<T>(&mut self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
-        intention(self).map_err(|fault| fault.into_error(self.is_lost()))
+        let outcome = intention(self);
+        if let (Err(fault), Conn::Postgres(link)) = (&outcome, &mut *self) {
+            link.is_read_only |= fault.says_read_only();
+        }
+        outcome.map_err(|fault| fault.into_error(self.is_lost()))
     }
 
     /// Runs `intention` in a transaction of PostgreSQL that begins with `first`. SQLite's transactions belong to the
@@ -122,7 +126,9 @@ impl r2d2::ManageConnection for Connections {
             Conn::Sqlite(_) => false,
         };
         if lost {
-            return Err(ConnectError("the server closed the connection".to_owned()));
+            return Err(ConnectError(
+                "the server closed the connection, or others to it fell silent".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -130,18 +136,27 @@ impl r2d2::ManageConnection for Connections {
     fn has_broken(&self, conn: &mut Conn) -> bool {
         match conn {
             // Whether the server hung up is asked before the next use.
-            Conn::Postgres(link) => link.in_transaction || link.is_over(),
+            Conn::Postgres(link) => link.in_transaction || link.is_read_only || link.is_over(),
             Conn::Sqlite(_) => std::thread::panicking(),
         }
     }
 }
 
-/// Passes what goes wrong in the pool to the log. No message of [`ConnectError`] holds a password.
-#[derive(Debug)]
-pub(super) struct LogFailures;
+/// Passes what goes wrong in the pool to the log, a line now and then: while the database is away several attempts fail in each
+/// second. No message of [`ConnectError`] holds a password.
+#[derive(Debug, Default)]
+pub(super) struct LogFailures(Mutex<Option<Instant>>);
+
+/// Time between two lines.
+const NOW_AND_THEN: Duration = Duration::from_secs(10);
 
 impl r2d2::HandleError<ConnectError> for LogFailures {
     fn handle_error(&self, error: ConnectError) {
-        tracing::warn!(%error, "no connection to the database");
+        let now = Instant::now();
+        let mut told_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told_at.is_none_or(|told_at| now.duration_since(told_at) >= NOW_AND_THEN) {
+            *told_at = Some(now);
+            tracing::warn!(%error, "no connection to the database");
+        }
     }
 }

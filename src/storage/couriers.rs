@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::audit::AuditEvent;
-use super::connection::{Conn, Connections};
+use super::connection::Conn;
 use super::error::Error;
+use super::pool::Pool;
 use super::refresh_tokens::Rotation;
 use super::shared_rotation;
 use super::turn::Turn;
@@ -41,7 +42,7 @@ pub(super) struct Couriers {
 
 impl Couriers {
     /// Starts the threads; connects to nothing.
-    pub(super) fn start(pool: &r2d2::Pool<Connections>) -> Result<Self, Error> {
+    pub(super) fn start(pool: &Pool) -> Result<Self, Error> {
         let (queue, parcels) = sync_channel(QUEUE);
         let parcels = Arc::new(Mutex::new(parcels));
         let courier = |number: usize| {
@@ -81,7 +82,7 @@ impl Drop for Couriers {
 }
 
 /// Carries what waits; false when nothing will come any more.
-fn carry(parcels: &Mutex<Receiver<Parcel>>, pool: &r2d2::Pool<Connections>) -> bool {
+fn carry(parcels: &Mutex<Receiver<Parcel>>, pool: &Pool) -> bool {
     let batch: Vec<Parcel> = {
         let parcels = parcels.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(first) = parcels.recv() else { return false };
@@ -106,9 +107,8 @@ fn carry(parcels: &Mutex<Receiver<Parcel>>, pool: &r2d2::Pool<Connections>) -> b
     true
 }
 
-fn carried(batch: &[Parcel], pool: &r2d2::Pool<Connections>) -> Result<Vec<bool>, Error> {
-    let mut conn = pool.get().map_err(Error::unavailable)?;
-    conn.run(|conn| match conn {
+fn carried(batch: &[Parcel], pool: &Pool) -> Result<Vec<bool>, Error> {
+    pool.run(|conn| match conn {
         Conn::Postgres(link) => shared_rotation::rotate(link, batch),
         Conn::Sqlite(_) => Ok(Vec::new()),
     })

@@ -91,6 +91,21 @@ impl Fault {
         }
     }
 
+    /// Whether the server takes no writes on this connection (SQLSTATE 25006): the primary became a standby, or was told so.
+    pub(super) fn says_read_only(&self) -> bool {
+        let read_only = |error: &DieselError| {
+            matches!(
+                error,
+                DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)
+            )
+        };
+        match self {
+            Fault::Diesel(error) => read_only(error),
+            Fault::Migration(error) => error.downcast_ref().is_some_and(read_only),
+            Fault::Corrupt { .. } | Fault::Repeated | Fault::LastOfItsKind => false,
+        }
+    }
+
     /// `connection_is_lost` tells a server that went away from one that refused.
     pub(super) fn into_error(self, connection_is_lost: bool) -> Error {
         match self {

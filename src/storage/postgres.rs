@@ -1,37 +1,47 @@
 //! PostgreSQL by a synchronous diesel connection over tokio-postgres and rustls, so that nothing must be installed.
 //!
-//! Each connection has a runtime of its own that runs only while a statement is under way: no thread and no hop per query.
+//! Each connection has a runtime of its own, its [`Lane`]: no thread and no hop per query.
 
-use std::cell::RefCell;
-use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
 use diesel_async::AsyncPgConnection;
-use diesel_async::async_connection_wrapper::{AsyncConnectionWrapper, BlockOn};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use tokio::runtime::{Builder, Runtime};
+use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{Error, in_words};
-use super::url::PostgresTarget;
+use super::lane::{Lane, Silences};
+use super::servers::{Server, Servers};
+use super::tls;
+use super::url::{PostgresTarget, Session};
 
 /// Makes connections to one PostgreSQL.
 #[derive(Clone)]
 pub(super) struct Connector {
     target: PostgresTarget,
+    servers: Arc<Servers>,
+    session: Session,
     tls: MakeRustlsConnect,
     connect_timeout: Duration,
     statement_timeout: Duration,
     statements: Arc<AtomicU64>,
+    silences: Silences,
+}
+
+/// How patiently a PostgreSQL is used, and which.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// What a server has to be, where the URL does not say.
+    pub(super) session: Session,
+    /// Longest time to reach a host and log in, where the URL does not say.
+    pub(super) connect_timeout: Duration,
+    /// Longest time that a statement may take.
+    pub(super) statement_timeout: Duration,
 }
 
 /// A connection and what is needed to know whether it still is one.
@@ -39,46 +49,32 @@ pub(super) struct Link {
     pub(super) connection: AsyncConnectionWrapper<AsyncPgConnection, Lane>,
     /// Whether a transaction began and has not ended, for whatever reason: such a connection must not be used again.
     pub(super) in_transaction: bool,
+    /// Whether it was found to take no writes: the next one may lead to a server that does.
+    pub(super) is_read_only: bool,
     begin: Arc<str>,
     driver: AbortHandle,
     lane: Lane,
+    silences: Silences,
+    /// How often servers had fallen silent when it was made.
+    made_after: u64,
     /// When it was last looked at.
     seen_at: Instant,
 }
 
 impl Connector {
     /// Reads the root certificates once; connects to nothing.
-    pub(super) fn new(
-        target: &PostgresTarget,
-        connect_timeout: Duration,
-        statement_timeout: Duration,
-        statements: Arc<AtomicU64>,
-    ) -> Result<Self, Error> {
-        let mut target = target.clone();
-        target
-            .config
-            .connect_timeout(connect_timeout)
-            // A host that vanished without a word is noticed by the kernel.
-            .tcp_user_timeout(statement_timeout + GRACE)
-            .keepalives_idle(Duration::from_secs(30));
-        let roots = match (target.ssl_mode, &target.root_certificates) {
-            (SslMode::Disable, _) => RootCertStore::empty(),
-            (_, Some(file)) => roots_from(file)?,
-            (_, None) => system_roots()?,
-        };
-        // The process may have no default provider, or another one.
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Settings(format!("TLS to PostgreSQL cannot be set up: {error}")))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    pub(super) fn new(target: &PostgresTarget, manner: Manner, statements: Arc<AtomicU64>) -> Result<Self, Error> {
+        let connect_timeout = target.connect_timeout.unwrap_or(manner.connect_timeout);
+        let servers = Servers::of(target, connect_timeout, manner.statement_timeout + GRACE);
         Ok(Connector {
-            target,
-            tls: MakeRustlsConnect::new(tls),
+            target: target.clone(),
+            servers: Arc::new(servers),
+            session: target.session.unwrap_or(manner.session),
+            tls: tls::to(target)?,
             connect_timeout,
-            statement_timeout,
+            statement_timeout: manner.statement_timeout,
             statements,
+            silences: Silences::default(),
         })
     }
 
@@ -97,47 +93,15 @@ impl Connector {
     }
 
     fn connect_bare(&self) -> Result<Link, String> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| error.to_string())?;
-        let lane = Lane {
-            runtime: Some(Arc::new(runtime)),
-            driver: None,
-            limit: self.statement_timeout + GRACE,
-        };
-        // Name lookup and the server's first words included, which `Config::connect_timeout` does not cover.
-        let (client, driver) = lane.run(async {
-            match timeout(self.connect_timeout, self.target.config.connect(self.tls.clone())).await {
-                Err(_) => Err(format!("no answer within {:?}", self.connect_timeout)),
-                Ok(Err(error)) => Err(in_words(&error)),
-                Ok(Ok((client, connection))) => {
-                    let driver = tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(error = in_words(&error), "a connection to PostgreSQL ended");
-                        }
-                    });
-                    Ok((client, driver.abort_handle()))
-                }
-            }
-        })?;
+        let made_after = self.silences.number();
+        let lane = Lane::new(self.statement_timeout + GRACE, self.silences.clone())?;
+        let (client, driver) = lane.run(self.enter_one())?;
         let lane = lane.with_driver(driver.clone());
         let connection = lane
             .run(AsyncPgConnection::try_from(client))
             .map_err(|error| in_words(&error))?;
-        HANDED_OVER.set(Some(lane.clone()));
+        lane.hand_over();
         let mut connection = AsyncConnectionWrapper::<AsyncPgConnection, Lane>::from(connection);
-
-        // Set by statements, because poolers refuse them as startup options. A pooler in transaction mode gives the session
-        // to others between transactions: hence they are repeated in `BEGIN`, at no further round trip, and hence `Lane` ends
-        // a statement that outlives its limit whatever the server believes. Such a pooler must keep track of prepared
-        // statements (PgBouncer does from 1.21 on); the locks used here end with their transaction.
-        let statement = self.statement_timeout.as_millis();
-        let lock = statement.div_ceil(2);
-        let set = |scope| format!("SET {scope}statement_timeout = {statement}; SET {scope}lock_timeout = {lock}");
-        connection
-            .batch_execute(&format!("{}; {PLANS}", set("")))
-            .map_err(|error| in_words(&error))?;
         let statements = Arc::clone(&self.statements);
         connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
             if matches!(event, InstrumentationEvent::StartQuery { .. }) {
@@ -147,11 +111,78 @@ impl Connector {
         Ok(Link {
             connection,
             in_transaction: false,
-            begin: format!("BEGIN; {}", set("LOCAL ")).into(),
+            is_read_only: false,
+            begin: format!("BEGIN; {}", self.limits("LOCAL ")).into(),
             driver,
             lane,
+            silences: self.silences.clone(),
+            made_after,
             seen_at: Instant::now(),
         })
+    }
+
+    /// The first of the servers that is what is wanted. Each has its own time: one that keeps silent must not use up the others'.
+    async fn enter_one(&self) -> Result<(Client, AbortHandle), String> {
+        let mut reasons = Vec::new();
+        for server in self.servers.in_turn() {
+            // Name lookup and the server's first words included, which `Config::connect_timeout` does not cover.
+            let reason = match timeout(self.connect_timeout, self.enter(server)).await {
+                Ok(Ok(entered)) => {
+                    self.servers.found(server);
+                    return Ok(entered);
+                }
+                Ok(Err(reason)) => reason,
+                Err(_elapsed) => format!("no answer within {:?}", self.connect_timeout),
+            };
+            reasons.push(match self.servers.are_several() {
+                true => format!("{}: {reason}", server.name),
+                false => reason,
+            });
+        }
+        Err(reasons.join("; "))
+    }
+
+    async fn enter(&self, server: &Server) -> Result<(Client, AbortHandle), String> {
+        let entered = server.config.connect(self.tls.clone()).await;
+        let (client, connection) = entered.map_err(|error| in_words(&error))?;
+        // It ends by itself when the client is dropped.
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = in_words(&error), "a connection to PostgreSQL ended");
+            }
+        });
+        self.prepare(&client).await?;
+        Ok((client, driver.abort_handle()))
+    }
+
+    /// Sets the session up and, in the same round trip, asks whether the server is what is wanted.
+    async fn prepare(&self, client: &Client) -> Result<(), String> {
+        let settings = format!("{}; {PLANS}", self.limits(""));
+        let questions = match self.session {
+            Session::Any => "",
+            Session::Primary | Session::ReadWrite => "; SELECT pg_is_in_recovery(); SHOW transaction_read_only",
+        };
+        let said = client.simple_query(&format!("{settings}{questions}")).await;
+        let said = said.map_err(|error| in_words(&error))?;
+        let mut answers = said.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        match (answers.next(), answers.next()) {
+            (Some("t"), _) => Err("it is a standby, and a primary is wanted".to_owned()),
+            (_, Some("on")) if self.session == Session::ReadWrite => Err("it is read-only".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Set by statements, because poolers refuse them as startup options. A pooler in transaction mode gives the session to others
+    /// between transactions: hence they are repeated in `BEGIN`, at no further round trip, and hence [`Lane`] ends a statement that
+    /// outlives its limit whatever the server believes. Such a pooler must keep track of prepared statements (PgBouncer does from
+    /// 1.21 on); the locks used here end with their transaction.
+    fn limits(&self, scope: &str) -> String {
+        let statement = self.statement_timeout.as_millis();
+        let lock = statement.div_ceil(2);
+        format!("SET {scope}statement_timeout = {statement}; SET {scope}lock_timeout = {lock}")
     }
 }
 
@@ -161,9 +192,13 @@ impl Link {
         self.driver.is_finished()
     }
 
-    /// Whether the connection has ended, as far as one can know without asking the server. One that was in use a moment ago is
-    /// believed to live: the look costs four system calls, and if it is wrong the statement fails as any under way does.
+    /// Whether the connection has ended, as far as one can know without asking the server, or is older than the last silence. One that
+    /// was in use a moment ago is believed to live: the look costs four system calls, and if it is wrong the statement fails as any
+    /// under way does.
     pub(super) fn is_lost_meanwhile(&mut self) -> bool {
+        if self.made_after != self.silences.number() {
+            return true;
+        }
         let now = Instant::now();
         if now.duration_since(self.seen_at) < A_MOMENT {
             return self.is_over();
@@ -207,92 +242,3 @@ const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET en
 const A_MOMENT: Duration = Duration::from_millis(100);
 /// How much longer than the server a statement's caller waits.
 const GRACE: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// `AsyncConnectionWrapper` asks for its runtime through a function without arguments.
-    static HANDED_OVER: RefCell<Option<Lane>> = const { RefCell::new(None) };
-}
-
-/// The runtime of one connection. It waits for nothing longer than `limit`.
-#[derive(Clone)]
-pub(super) struct Lane {
-    runtime: Option<Arc<Runtime>>,
-    driver: Option<AbortHandle>,
-    limit: Duration,
-}
-
-impl Lane {
-    fn with_driver(&self, driver: AbortHandle) -> Self {
-        let mut lane = self.clone();
-        lane.driver = Some(driver);
-        lane
-    }
-
-    fn run<F: Future>(&self, future: F) -> F::Output {
-        let Some(runtime) = &self.runtime else {
-            unreachable!("a lane without a runtime is never handed out")
-        };
-        runtime.block_on(async {
-            let mut future = pin!(future);
-            let Some(driver) = &self.driver else {
-                return future.await;
-            };
-            match timeout(self.limit, future.as_mut()).await {
-                Ok(output) => output,
-                Err(_too_slow) => {
-                    // Without its driver the connection is closed, and whatever waits for it ends with an error.
-                    driver.abort();
-                    future.await
-                }
-            }
-        })
-    }
-}
-
-impl BlockOn for Lane {
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.run(future)
-    }
-
-    fn get_runtime() -> Self {
-        let Some(lane) = HANDED_OVER.take() else {
-            unreachable!("Connector::connect hands a lane over before it makes a connection")
-        };
-        lane
-    }
-}
-
-impl Drop for Lane {
-    fn drop(&mut self) {
-        // A runtime must not be dropped where it would block, and connections are dropped anywhere.
-        if let Some(runtime) = self.runtime.take().and_then(Arc::into_inner) {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-fn roots_from(file: &Path) -> Result<RootCertStore, Error> {
-    let refused = |why: String| Error::Settings(format!("sslrootcert {}: {why}", file.display()));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| refused(error.to_string()))? {
-        let certificate = certificate.map_err(|error| refused(error.to_string()))?;
-        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(refused("there is no PEM certificate in it".to_owned()));
-    }
-    Ok(roots)
-}
-
-fn system_roots() -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(Error::Settings(
-            "the system has no root certificates to verify PostgreSQL with: install ca-certificates, or name the \
-             authority's certificate with sslrootcert=FILE in the database URL"
-                .to_owned(),
-        ));
-    }
-    Ok(roots)
-}

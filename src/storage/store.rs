@@ -10,13 +10,14 @@ use diesel::sql_types::BigInt;
 use super::audit::{self, AuditEvent};
 use super::changes::{self, ChangeKind};
 use super::client_rows::{self, Kept};
-use super::connection::{Conn, Connections, LogFailures};
+use super::connection::{Conn, Connections};
 use super::couriers::Couriers;
 use super::creations::{self, Creation};
 use super::error::{Error, Fault};
-use super::postgres::Connector;
+use super::pool::{Pool, PoolState};
+use super::postgres::{Connector, Manner};
 use super::sqlite;
-use super::url::{DatabaseUrl, Target};
+use super::url::{DatabaseUrl, Session, Target};
 use super::writer::Writer;
 use crate::oauth::NumericDate;
 
@@ -27,37 +28,26 @@ pub struct Settings {
     pub url: DatabaseUrl,
     /// Most connections at a time: of this process to PostgreSQL, or, up to four of them, for reading from SQLite.
     pub pool_size: u32,
-    /// Longest time to reach PostgreSQL and log in.
+    /// What a PostgreSQL has to be, where the URL does not say. Who decides by what it reads wants no standby.
+    pub session: Session,
+    /// Longest time to reach one host of PostgreSQL and log in, where the URL does not say.
     pub connect_timeout: Duration,
     /// Longest time that a statement may take, and that a write may wait for its turn on SQLite.
     pub statement_timeout: Duration,
 }
 
 impl Settings {
-    /// Eight connections, five seconds to connect and five for a statement.
+    /// Eight connections to whatever answers, three seconds to connect and five for a statement.
     pub fn new(url: DatabaseUrl) -> Self {
         Settings {
             url,
             pool_size: 8,
-            connect_timeout: Duration::from_secs(5),
+            session: Session::Any,
+            connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(5),
         }
     }
 }
-
-/// The pool of connections at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolState {
-    /// Open connections.
-    pub connections: u32,
-    /// Those of them that nobody uses.
-    pub idle: u32,
-    /// Most there may be.
-    pub max: u32,
-}
-
-/// Longest wait for a free connection, of which one is had while the database answers.
-const CHECKOUT: Duration = Duration::from_secs(1);
 
 /// The database. Cloning is cheap; all clones share their connections.
 ///
@@ -74,7 +64,7 @@ pub struct Store {
 struct Inner {
     url: DatabaseUrl,
     connections: Connections,
-    pool: r2d2::Pool<Connections>,
+    pool: Pool,
     company: Company,
     statements: Arc<AtomicU64>,
 }
@@ -101,22 +91,20 @@ impl Store {
         let Settings {
             url,
             pool_size,
+            session,
             connect_timeout,
             statement_timeout: patience,
         } = settings;
-        let pool = |connections: &Connections, size: u32| {
-            r2d2::Pool::builder()
-                .max_size(size.max(1))
-                .min_idle(Some(1))
-                .connection_timeout(CHECKOUT)
-                .error_handler(Box::new(LogFailures))
-                .build_unchecked(connections.clone())
-        };
         let (connections, pool, company) = match &url.0 {
             Target::Postgres(target) => {
-                let connector = Connector::new(target, *connect_timeout, *patience, Arc::clone(&statements))?;
+                let manner = Manner {
+                    session: *session,
+                    connect_timeout: *connect_timeout,
+                    statement_timeout: *patience,
+                };
+                let connector = Connector::new(target, manner, Arc::clone(&statements))?;
                 let connections = Connections::Postgres(Box::new(connector));
-                let pool = pool(&connections, *pool_size);
+                let pool = Pool::of(&connections, *pool_size);
                 let couriers = Couriers::start(&pool)?;
                 (connections, pool, Company::Couriers(couriers))
             }
@@ -128,7 +116,7 @@ impl Store {
                     busy: *patience,
                     statements: Arc::clone(&statements),
                 };
-                let pool = pool(&connections, (*pool_size).min(4));
+                let pool = Pool::of(&connections, (*pool_size).min(4));
                 (connections, pool, Company::Writer(writer))
             }
         };
@@ -170,12 +158,12 @@ impl Store {
 
     /// The pool of connections now; on SQLite, of those that read.
     pub fn pool(&self) -> PoolState {
-        let state = self.inner.pool.state();
-        PoolState {
-            connections: state.connections,
-            idle: state.idle_connections,
-            max: self.inner.pool.max_size(),
-        }
+        self.inner.pool.state()
+    }
+
+    /// Whether PostgreSQL did not answer, and nobody is let through to it until it does.
+    pub fn is_away(&self) -> bool {
+        self.inner.pool.is_away()
     }
 
     /// The same database; whatever an administrator makes through it is this creation. [`Error::Repeated`], and nothing was done,
@@ -208,9 +196,7 @@ impl Store {
 
     /// One statement that reads, or several that need not see the same moment.
     pub(super) fn read<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
-        // r2d2's error tells in words why the last attempt to connect failed.
-        let mut conn = self.inner.pool.get().map_err(Error::unavailable)?;
-        conn.run(intention)
+        self.inner.pool.run(intention)
     }
 
     /// One statement that writes. It needs no transaction of its own on PostgreSQL, which saves two round trips.

@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio_postgres::Config;
@@ -12,12 +13,15 @@ use crate::oauth::form_decode;
 
 /// Where the database is: `sqlite://PATH`, `postgres://…` or `postgresql://…`. Printing shows no password.
 ///
-/// A PostgreSQL URL is libpq's, several hosts and `?host=/socket/directory` included. Two options are read here:
+/// A PostgreSQL URL is libpq's, several hosts (`a:5432,b:5433`) and `?host=/socket/directory` included. These options are read here:
 ///
 /// - `sslmode`: `disable`, `prefer`, `require`, `verify-ca` or `verify-full`. Encryption always verifies the server's
 ///   certificate chain and name, so the last three mean the same; `prefer` falls back to clear text when the server offers no
 ///   TLS. Without it, the mode is `require`, or `disable` when every host is a loopback address or a Unix socket.
 /// - `sslrootcert=FILE`: PEM certificates of the authorities to trust instead of the system's.
+/// - `target_session_attrs`: `any`, `primary` or `read-write`, what a server has to be. Without it and with several hosts it is
+///   `primary`; with one host it is what the [`Settings`](super::Settings) say.
+/// - `connect_timeout`: seconds to reach one of the hosts and log in; zero, or none, for what the settings say.
 #[derive(Clone)]
 pub struct DatabaseUrl(pub(super) Target);
 
@@ -32,7 +36,22 @@ pub(super) struct PostgresTarget {
     /// With `ssl_mode` set; everything but the timeouts.
     pub(super) config: Config,
     pub(super) ssl_mode: SslMode,
+    /// What the URL says that a server has to be.
+    pub(super) session: Option<Session>,
+    /// What the URL says of the time to reach one host.
+    pub(super) connect_timeout: Option<Duration>,
     pub(super) root_certificates: Option<PathBuf>,
+}
+
+/// What a PostgreSQL has to be for a connection to be used (`target_session_attrs` of libpq).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Session {
+    /// Whatever answers, a standby too: for who only reads.
+    Any,
+    /// No standby: what it says is the last word, also while it takes no writes.
+    Primary,
+    /// A primary that takes writes.
+    ReadWrite,
 }
 
 /// Why a text is not the URL of a database. No message repeats the URL, which may hold a password.
@@ -60,6 +79,9 @@ pub enum DatabaseUrlError {
     /// Client certificates are not supported.
     #[error("sslcert and sslkey are not supported: authenticate to PostgreSQL with a password")]
     ClientCertificate,
+    /// `target_session_attrs` asks for a server that keywheel could not write to, or for something unknown.
+    #[error("target_session_attrs is one of any, primary, read-write: keywheel writes")]
+    Session,
     /// Encryption was asked for where there is none.
     #[error("a Unix socket cannot be encrypted: remove sslmode or use a host name")]
     EncryptedSocket,
@@ -131,13 +153,17 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut asked = None;
     let mut root_certificates = None;
+    let mut session = None;
     let mut options = Vec::new();
     for option in query.split('&').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
             ("sslmode", mode) => asked = Some(ssl_mode(mode)?),
             ("sslrootcert", file) => root_certificates = Some(PathBuf::from(percent_decode(file)?)),
             ("sslcert" | "sslkey", _) => return Err(DatabaseUrlError::ClientCertificate),
-            _ => options.push(option),
+            ("target_session_attrs", wanted) => session = Some(session_attrs(wanted)?),
+            // As libpq has it; the driver takes the list for one name.
+            ("host", hosts) => options.extend(hosts.split(',').map(|host| format!("host={host}"))),
+            _ => options.push(option.to_owned()),
         }
     }
     let bare = format!("postgres://{address}?{}", options.join("&"));
@@ -153,6 +179,21 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
     {
         return Err(DatabaseUrlError::Postgres("there are two @ signs".to_owned()));
     }
+    for (what, number) in [
+        ("port", config.get_ports().len()),
+        ("hostaddr", config.get_hostaddrs().len()),
+    ] {
+        if !(number == hosts.len() || number == 0 || (what == "port" && number == 1)) {
+            return Err(DatabaseUrlError::Postgres(format!(
+                "{} hosts, and {number} of {what}: name one for each",
+                hosts.len()
+            )));
+        }
+    }
+    if hosts.len() > 1 {
+        // A standby among them answers too, and lacks what was written a moment ago.
+        session.get_or_insert(Session::Primary);
+    }
     let has_socket = hosts.iter().any(|host| matches!(host, Host::Unix(_)));
     if has_socket && asked == Some(SslMode::Require) {
         return Err(DatabaseUrlError::EncryptedSocket);
@@ -163,12 +204,15 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
         SslMode::Require
     });
     config.ssl_mode(ssl_mode);
+    let connect_timeout = config.get_connect_timeout().copied();
     if config.get_application_name().is_none() {
         config.application_name("keywheel");
     }
     Ok(DatabaseUrl(Target::Postgres(Box::new(PostgresTarget {
         config,
         ssl_mode,
+        session,
+        connect_timeout,
         root_certificates,
     }))))
 }
@@ -179,6 +223,15 @@ fn ssl_mode(mode: &str) -> Result<SslMode, DatabaseUrlError> {
         "prefer" => Ok(SslMode::Prefer),
         "require" | "verify-ca" | "verify-full" => Ok(SslMode::Require),
         _ => Err(DatabaseUrlError::SslMode),
+    }
+}
+
+fn session_attrs(wanted: &str) -> Result<Session, DatabaseUrlError> {
+    match wanted {
+        "any" => Ok(Session::Any),
+        "primary" => Ok(Session::Primary),
+        "read-write" => Ok(Session::ReadWrite),
+        _ => Err(DatabaseUrlError::Session),
     }
 }
 
@@ -215,14 +268,8 @@ impl fmt::Display for PostgresTarget {
         let ports = self.config.get_ports();
         for (position, host) in self.config.get_hosts().iter().enumerate() {
             let comma = if position > 0 { "," } else { "" };
-            match host {
-                Host::Tcp(name) if name.contains(':') => write!(f, "{comma}[{name}]")?,
-                Host::Tcp(name) => write!(f, "{comma}{name}")?,
-                Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
-            }
-            if let Some(port) = ports.get(position).or_else(|| ports.first()) {
-                write!(f, ":{port}")?;
-            }
+            let port = ports.get(position).or_else(|| ports.first());
+            write!(f, "{comma}{}", Address(host, port.copied()))?;
         }
         write!(f, "/{}", self.config.get_dbname().unwrap_or_default())?;
         let mode = match self.ssl_mode {
@@ -231,6 +278,23 @@ impl fmt::Display for PostgresTarget {
             _ => "require",
         };
         write!(f, "?sslmode={mode}")
+    }
+}
+
+/// A host as it stands in a URL, with its port if one was named.
+pub(super) struct Address<'a>(pub(super) &'a Host, pub(super) Option<u16>);
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Host::Tcp(name) if name.contains(':') => write!(f, "[{name}]")?,
+            Host::Tcp(name) => f.write_str(name)?,
+            Host::Unix(path) => write!(f, "{}", path.display())?,
+        }
+        match self.1 {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -345,5 +409,47 @@ mod tests {
             panic!("not PostgreSQL")
         };
         assert_eq!(target.root_certificates, Some(PathBuf::from("/etc/a+b c.pem")));
+    }
+
+    #[test]
+    fn several_hosts_are_several_places_of_one_primary() {
+        let target = |text: &str| match DatabaseUrl::parse(text).map(|url| url.0) {
+            Ok(Target::Postgres(target)) => Ok((target.session, target.connect_timeout.map(|span| span.as_secs()))),
+            Ok(Target::Sqlite(_)) => panic!("not PostgreSQL"),
+            Err(error) => Err(error),
+        };
+        for (text, session, connect_timeout) in [
+            ("postgres://a/k", None, None),
+            (
+                "postgres://a/k?connect_timeout=7&target_session_attrs=any",
+                Some(Session::Any),
+                Some(7),
+            ),
+            ("postgres://a/k?connect_timeout=0", None, None),
+            ("postgres://a:5432,b:5433/k", Some(Session::Primary), None),
+            ("postgres://a,b/k?target_session_attrs=any", Some(Session::Any), None),
+            (
+                "postgres://a,b:5433/k?target_session_attrs=read-write",
+                Some(Session::ReadWrite),
+                None,
+            ),
+            (
+                "postgres:///k?host=a,b&port=5433&target_session_attrs=primary",
+                Some(Session::Primary),
+                None,
+            ),
+        ] {
+            assert_eq!(target(text), Ok((session, connect_timeout)), "{text}");
+        }
+        assert_eq!(
+            shown("postgres://u:hunter2@a:5432,[::1]:5433/k?target_session_attrs=read-write"),
+            "postgres://u:[REDACTED]@a:5432,[::1]:5433/k?sslmode=require"
+        );
+        for wanted in ["read-only", "standby", "prefer-standby", "master", ""] {
+            let refused = target(&format!("postgres://a,b/k?target_session_attrs={wanted}"));
+            assert_eq!(refused, Err(DatabaseUrlError::Session), "{wanted}");
+        }
+        assert!(shown("postgres:///k?host=a,b,c&port=1,2").contains("3 hosts, and 2 of port"));
+        assert!(shown("postgres:///k?host=a,b&hostaddr=127.0.0.1").contains("2 hosts, and 1 of hostaddr"));
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use keywheel::oauth::Seconds;
 
+use crate::refresh::{for_people, refresh, session, with_session};
 use crate::support::Database;
 use crate::support::http::{Request, send};
 use crate::support::jwt;
@@ -171,4 +172,40 @@ fn without_postgresql_an_unknown_client_is_not_called_invalid() {
     assert_refused(&server.token(&stranger, &[]), 401, "invalid_client");
     server.advance(Seconds::new(61));
     assert_refused(&server.token(&stranger, &[]), 503, "temporarily_unavailable");
+}
+
+// who could not be answered for a while has not lost that while.
+#[test]
+fn the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_answer() {
+    for (follows, answered) in [(false, true), (true, false)] {
+        with_session(&for_people(), |server, client, first| {
+            server.server.followed(server.now());
+            let lost = session(&refresh(server, client, &first.refresh, &[]));
+            // Half a minute, in which the database is out of reach or not.
+            for _ in 0..30 {
+                server.advance(Seconds::new(1));
+                if follows {
+                    server.server.followed(server.now());
+                }
+            }
+            let again = refresh(server, client, &first.refresh, &[]);
+            if !answered {
+                return assert_refused(&again, 400, "invalid_grant");
+            }
+            assert_eq!(session(&again).refresh, lost.refresh);
+            // It is back. The ten seconds go on where they stopped.
+            server.server.followed(server.now());
+            server.advance(Seconds::new(3));
+            server.server.followed(server.now());
+            assert_eq!(
+                session(&refresh(server, client, &first.refresh, &[])).refresh,
+                lost.refresh
+            );
+            for _ in 0..8 {
+                server.advance(Seconds::new(1));
+                server.server.followed(server.now());
+            }
+            assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        });
+    }
 }

@@ -13,6 +13,7 @@ use crate::support::on_both;
 
 mod authorities;
 mod clients;
+mod fail_over;
 mod families;
 mod keys;
 mod outages;

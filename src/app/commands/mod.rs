@@ -17,12 +17,14 @@ mod user;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::cli::{Cli, Command, ServeArgs};
+use super::clock::SteadyClock;
 use super::config::{Config, Sources};
 use super::{clock, master_key, serve, telemetry};
 use crate::oauth::IssuerUrl;
@@ -52,14 +54,28 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         flags,
     })?;
     let serves = matches!(cli.command, Command::Serve(_));
-    telemetry::start(&config.log, if serves { "info" } else { "warn" });
+    let voice = if serves {
+        telemetry::Voice::Server
+    } else {
+        telemetry::Voice::Command
+    };
+    let log = telemetry::start(&config.log, voice);
     if !config.core_dumps {
         forbid_core_dumps();
     }
+    let clock = Arc::new(SteadyClock::start());
     let process = Process {
         config,
         credentials_directory,
-        edge: clock::system_edge(),
+        edge: clock::system_edge(&clock),
+        clock,
+        log,
+        // A standby that is a moment behind would call good refresh tokens invalid. For a report it will do.
+        session: if serves {
+            storage::Session::Primary
+        } else {
+            storage::Session::Any
+        },
     };
     match cli.command {
         Command::Serve(args) => serve::serve(&process, &args),
@@ -118,6 +134,9 @@ pub(super) struct Process {
     pub(super) config: Config,
     pub(super) credentials_directory: Option<PathBuf>,
     pub(super) edge: Edge,
+    pub(super) clock: Arc<SteadyClock>,
+    pub(super) log: telemetry::Log,
+    pub(super) session: storage::Session,
 }
 
 impl Process {
@@ -139,6 +158,7 @@ impl Process {
     pub(super) fn open_store(&self) -> anyhow::Result<Store> {
         let mut settings = storage::Settings::new(self.config.database_url.clone());
         settings.pool_size = self.config.database_connections;
+        settings.session = self.session;
         Store::open(&settings).with_context(|| format!("the database {} cannot be opened", self.config.database_url))
     }
 
