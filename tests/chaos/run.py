@@ -45,7 +45,7 @@ FAULTS = {
     "patroni": patroni.fail_over,
 }
 # Those that fit into two minutes, for each submission.
-SHORT = ["kill-sqlite", "kill-postgres", "restart", "black-hole", "torn", "read-only", "log-blocked", "log-full", "files"]
+SHORT = ["kill-sqlite", "kill-postgres", "restart", "black-hole", "torn", "read-only", "log-blocked", "log-full"]
 # Those that install what they need, or take long.
 ON_REQUEST = ["soak", "patroni"]
 
