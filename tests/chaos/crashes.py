@@ -23,7 +23,7 @@ def kills(binary, scale, database):
     def act(load):
         times, in_turns = [], 0
         for count in range(number):
-            due = world.next_turn() if count % 5 == 0 else None
+            due = world.next_turn() if count % 10 == 0 else None
             if due is not None and 0 < due < scale.of(4, 13):
                 # The next but one is made as soon as this one signs.
                 time.sleep(due + dice.uniform(0, 0.4))
