@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Directory, Turn};
+use super::{Directory, Exhausted, Turn};
 use crate::oauth::{ErrorCode, GrantType, NumericDate, Seconds, base64url};
 use crate::storage::{Store, Swept};
 
@@ -19,6 +19,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     signatures: Counter,
     tokens_reused: Counter,
+    exhausted: Family<BudgetLabels, Counter>,
     cache_lookups: Family<CacheLabels, Counter<u64, AtomicU64>>,
     cached_clients: Gauge,
     database_statements: Counter,
@@ -112,6 +113,17 @@ struct RequestLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BudgetLabels {
+    budget: &'static str,
+}
+
+impl From<Exhausted> for BudgetLabels {
+    fn from(which: Exhausted) -> Self {
+        BudgetLabels { budget: which.as_str() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CacheLabels {
     result: &'static str,
 }
@@ -151,6 +163,16 @@ impl Metrics {
             "tokens_reused",
             "Access tokens given again, for which nothing was signed",
             tokens_reused.clone(),
+        );
+        let exhausted = Family::<BudgetLabels, Counter>::default();
+        for which in Exhausted::ALL {
+            // There from the start: an alert sees the first one rise.
+            let _ = exhausted.get_or_create(&which.into());
+        }
+        registry.register(
+            "failure_budgets_exhausted",
+            "How often a client or an address had failed to authenticate so often in a minute that it was told to wait",
+            exhausted.clone(),
         );
         let cache_lookups = Family::default();
         registry.register(
@@ -250,6 +272,7 @@ impl Metrics {
             requests,
             signatures,
             tokens_reused,
+            exhausted,
             cache_lookups,
             cached_clients,
             database_statements,
@@ -293,6 +316,10 @@ impl Metrics {
 
     pub(super) fn reused(&self) {
         self.tokens_reused.inc();
+    }
+
+    pub(super) fn exhausted(&self, which: Exhausted) {
+        self.exhausted.get_or_create(&which.into()).inc();
     }
 
     pub(super) fn clock(&self, ahead: i64) {

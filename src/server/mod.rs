@@ -39,6 +39,7 @@ mod token;
 mod usage;
 mod vault;
 mod verified_tokens;
+mod window;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ pub use vault::{Vault, VaultError};
 
 use self::address_block::AddressBlock;
 use self::audit_chain::Sealer;
-use self::client_auth::Failures;
+use self::client_auth::{Exhausted, Failures};
 use self::clock_skew::ClockSkew;
 use self::expiry::Expiries;
 use self::fetchers::Fetchers;
@@ -194,7 +195,7 @@ impl Server {
             wheel,
             passwords,
             decoys,
-            failures: Failures::default(),
+            failures: Failures::new(cx.rng.next_u64(), cx.now),
             throttle: Throttle::default(),
             revoked,
             reusable: ReusableTokens::default(),
@@ -308,6 +309,7 @@ impl Server {
             ("fetches", self.fetchers.flush(&self.store, now)),
             ("secret uses", self.secret_uses.flush(&self.store, now)),
             ("usage", self.usage.flush(&self.store, now)),
+            ("failure budgets", self.failures.flush(&self.store, now)),
             ("audit seals", self.sealer.tick(&self.store, &self.vault, now)),
         ] {
             if let Err(error) = written {
@@ -319,7 +321,8 @@ impl Server {
     /// Writes down what only this process knows, before it ends.
     pub fn farewell(&self) -> Result<(), Failure> {
         let uses = self.secret_uses.flush_all(&self.store);
-        uses.and(self.usage.flush_all(&self.store))
+        let failures = self.failures.flush_all(&self.store);
+        uses.and(failures).and(self.usage.flush_all(&self.store))
     }
 
     /// Looks now and then whether the database was put back to an earlier state, and what time it is there.

@@ -9,7 +9,7 @@ use super::reusable_tokens::Asked;
 use super::{Context, Decision, Failure, RegisteredClient, Server, TokenError};
 use crate::failpoint::failpoint;
 use crate::oauth::{
-    Audience, Audiences, Client, ErrorCode, GrantType, NumericDate, OAuthError, Parameter, Parameters, Scope, Seconds,
+    Audience, Audiences, Client, ClientId, ErrorCode, GrantType, NumericDate, OAuthError, Parameter, Parameters, Scope, Seconds,
 };
 
 /// A request to the token endpoint or one of its neighbours (RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1), without anything of
@@ -151,10 +151,12 @@ impl Server {
             return error;
         }
         let named = client_auth::named(&request.credentials, &request.parameters);
-        match self.failures.count(named.as_deref(), request.address, cx.now) {
-            Some(wait) => TokenError::Throttled(wait),
-            None => error,
+        let is_known = |id: &ClientId| self.directory.client(id, cx).is_ok_and(|found| found.is_some());
+        let counted = self.failures.count(named.as_ref(), is_known, request.address, cx.now);
+        for which in counted.exhausted {
+            self.metrics.exhausted(which);
         }
+        counted.wait.map_or(error, TokenError::Throttled)
     }
 
     fn find_grant(&self, parameters: &Parameters) -> Result<&'static dyn Grant, OAuthError> {

@@ -47,6 +47,8 @@ mod key_damage;
 #[cfg(test)]
 mod key_import;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod logs;

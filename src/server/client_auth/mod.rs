@@ -1,5 +1,6 @@
 //! Client authentication (RFC 6749 §2.3): one file and one row of [`CLIENT_AUTH_METHODS`] per method.
 
+mod budget;
 mod client_secret_basic;
 mod client_secret_post;
 mod failures;
@@ -10,7 +11,7 @@ use zeroize::Zeroizing;
 
 use self::client_secret_basic::ClientSecretBasic;
 use self::client_secret_post::ClientSecretPost;
-pub(super) use self::failures::Failures;
+pub(super) use self::failures::{Exhausted, Failures};
 use super::{Context, Directory, RegisteredClient, SecretUses, TokenError};
 use crate::oauth::{
     ClientAuthMethod, ClientId, ClientSecretRecord, OAuthError, Parameter, Parameters, SecretHash, SecretHasher,
@@ -114,10 +115,9 @@ pub(super) fn authenticate(
 }
 
 /// The `client_id` that a request names, whether there is such a client or not.
-pub(super) fn named(credentials: &ClientCredentials, parameters: &Parameters) -> Option<String> {
+pub(super) fn named(credentials: &ClientCredentials, parameters: &Parameters) -> Option<ClientId> {
     let (_, presented) = the_one_method(credentials, parameters).ok()?;
-    let (client_id, _) = presented.first;
-    ClientId::parse(&client_id).is_ok().then_some(client_id)
+    ClientId::parse(&presented.first.0).ok()
 }
 
 /// RFC 6749 §2.3: a client uses one method per request, and says the same `client_id` wherever it says one.

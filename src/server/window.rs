@@ -1,0 +1,90 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::oauth::{NumericDate, Seconds};
+
+/// How often something happened in a span of time that begins with the first time, without a lock.
+///
+/// A number: the second in which the span began, and below that how often.
+#[derive(Debug, Default)]
+pub(super) struct Window(AtomicU64);
+
+/// What a window shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count {
+    /// How often it happened.
+    pub(super) times: u32,
+    /// How long until it is forgotten: between one second and the span.
+    pub(super) left: Seconds,
+}
+
+impl Window {
+    /// It happened once more.
+    pub(super) fn count(&self, span: Seconds, now: NumericDate) -> Count {
+        let counted = |packed: u64| match shown(packed, span, now) {
+            Some((begun, times)) => begun << TIMES_BITS | (times + 1).min(MOST_TIMES),
+            None => second(now) << TIMES_BITS | 1,
+        };
+        let before = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |packed| Some(counted(packed)));
+        read(counted(before.unwrap_or_default()), span, now)
+    }
+
+    /// How often it happened.
+    pub(super) fn look(&self, span: Seconds, now: NumericDate) -> Count {
+        let packed = self.0.load(Ordering::Relaxed);
+        match shown(packed, span, now) {
+            Some(_) => read(packed, span, now),
+            None => Count { times: 0, left: span },
+        }
+    }
+}
+
+/// When the span began and how often it happened in it; `None` when it is over, has not begun, or begins in the future, because the
+/// clock was set back.
+fn shown(packed: u64, span: Seconds, now: NumericDate) -> Option<(u64, u64)> {
+    let (begun, times) = (packed >> TIMES_BITS, packed & MOST_TIMES);
+    let passed = second(now).checked_sub(begun)?;
+    (times > 0 && passed < span.get().unsigned_abs()).then_some((begun, times))
+}
+
+fn read(packed: u64, span: Seconds, now: NumericDate) -> Count {
+    let end = NumericDate::from_epoch(i64::try_from(packed >> TIMES_BITS).unwrap_or(i64::MAX)) + span;
+    Count {
+        times: u32::try_from(packed & MOST_TIMES).unwrap_or(u32::MAX),
+        left: end.since(now),
+    }
+}
+
+fn second(now: NumericDate) -> u64 {
+    u64::try_from(now.epoch()).unwrap_or(0)
+}
+
+/// Room for sixteen million times, and for seconds until the year 36000.
+const TIMES_BITS: u32 = 24;
+const MOST_TIMES: u64 = (1 << TIMES_BITS) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_begins_with_the_first_time_and_ends_by_itself_or_with_a_clock_that_was_set_back() {
+        let (window, span) = (Window::default(), Seconds::minutes(1));
+        let at = |seconds: i64| NumericDate::from_epoch(1_000_000 + seconds);
+        assert_eq!(window.look(span, at(7)), Count { times: 0, left: span });
+        for (second, times, left) in [
+            (7, 1, 60),
+            (8, 2, 59),
+            (66, 3, 1),
+            (67, 1, 60),
+            (66, 1, 60),
+            (125, 2, 1),
+        ] {
+            let left = Seconds::new(left);
+            assert_eq!(window.count(span, at(second)), Count { times, left }, "{second}");
+            assert_eq!(window.look(span, at(second)), Count { times, left }, "{second}");
+        }
+        assert_eq!(window.look(span, at(126)), Count { times: 0, left: span });
+    }
+}
