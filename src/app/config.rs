@@ -42,6 +42,7 @@ pub struct Config {
     pub cached_clients: u64,
     pub max_staleness: Seconds,
     pub workers: usize,
+    pub max_connections: usize,
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_hosts: Vec<String>,
     pub log: LogSettings,
@@ -135,6 +136,7 @@ impl Config {
             cached_clients: read.parsed("clients.cached")?,
             max_staleness,
             workers,
+            max_connections: read.at_least("max_connections", 1)?,
             trusted_proxies: read.list("trusted_proxies", network)?,
             allowed_hosts: read.list("allowed_hosts", |host| Ok(host.to_owned()))?,
             log: read.text("log").map(LogSettings::parse).unwrap_or_default(),
@@ -257,6 +259,7 @@ mod tests {
             ("KEYWHEEL_LISTEN", "nowhere", "listen"),
             ("KEYWHEEL_TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),
             ("KEYWHEEL_WORKERS", "0", "at least 1"),
+            ("KEYWHEEL_MAX_CONNECTIONS", "0", "at least 1"),
         ] {
             let message = load("", &[(name, text)], &[]).unwrap_err().to_string();
             assert!(message.contains(expected), "{name}={text}: {message}");

@@ -9,6 +9,7 @@ mod demo;
 mod journal;
 mod log_lines;
 mod master_key;
+mod open_files;
 mod output;
 mod serve;
 mod settings;

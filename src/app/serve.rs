@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::cli::ServeArgs;
 use super::commands::{Process, issuer};
 use super::journal::Journal;
+use super::open_files::connections_that_fit;
 use super::ticker::{Ticker, Ticking};
 use super::{demo, output};
 use crate::http;
@@ -63,6 +64,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
 
     let web = http::Settings {
         workers: config.workers,
+        max_connections: connections_that_fit(config.max_connections, config.database_connections),
         trusted_proxies: config.trusted_proxies.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
         administration_apart: administration.is_some(),

@@ -165,6 +165,12 @@ pub const SETTINGS: &[Setting] = &[
         "threads that answer requests; as many as processors by default",
     ),
     setting(
+        "max_connections",
+        &["KEYWHEEL_MAX_CONNECTIONS"],
+        "10000",
+        "most connections of the public listener; who comes later waits, and idle ones are closed before",
+    ),
+    setting(
         "trusted_proxies",
         &["KEYWHEEL_TRUSTED_PROXIES"],
         "",

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 /// Time in which the whole body must have arrived; headers have a time of their own.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest JSON document that is read, in bytes.
-const LONGEST_JSON: usize = 64 * 1024;
+pub(super) const LONGEST_JSON: usize = 64 * 1024;
 
 /// Why a body was not read. The connection cannot go on: the rest of it is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,8 @@ pub(super) async fn read(request: &HttpRequest, payload: Payload, most: usize) -
     timeout(BODY_DEADLINE, reading).await.unwrap_or(Err(Unread::TooSlow))
 }
 
-fn declared_length(headers: &HeaderMap) -> Option<usize> {
+/// The length that a request declares for its body in bytes, if it does.
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

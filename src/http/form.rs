@@ -6,7 +6,7 @@ use super::response::Refusal;
 use crate::oauth::{ErrorCode, OAuthError, Parameters};
 
 /// Longest body of a token request in bytes.
-const LONGEST: usize = 16 * 1024;
+pub(super) const LONGEST: usize = 16 * 1024;
 
 /// Reads the parameters of a form request: the raw bytes, bounded in length and time, decoded by our own strict parser.
 pub(super) async fn parameters(request: &HttpRequest, payload: Payload) -> Result<Parameters, Refusal> {

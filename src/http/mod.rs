@@ -8,12 +8,16 @@ mod authorize;
 mod bearer;
 mod blocking;
 mod body;
+mod crowd;
 mod documents;
 mod door;
+mod expectation;
 mod form;
 mod guard;
 mod health;
 mod line;
+mod listener;
+mod pace;
 mod peer;
 mod register;
 mod response;
@@ -26,10 +30,9 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
-use std::time::Duration;
 
 use actix_web::dev::Server as HttpServerHandle;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::net::TcpSocket;
@@ -37,30 +40,18 @@ use tracing::error;
 
 pub use self::blocking::{Blocking, BlockingSettings};
 use self::line::Line;
+use self::listener::Bounds;
 pub use self::routes::ENDPOINTS;
 use self::sampled::Sampled;
 use crate::server::{Context, Edge, Failure, Reach, Server};
-
-/// Times and numbers that hold for both listeners. A macro, because the type of an actix server cannot be written down.
-macro_rules! bounded {
-    ($server:expr) => {
-        $server
-            // The headers of a request arrive within this time.
-            .client_request_timeout(Duration::from_secs(5))
-            .client_disconnect_timeout(Duration::from_secs(1))
-            // Longer than a proxy keeps its side open, so that the proxy closes first and no request meets a closing socket.
-            .keep_alive(Duration::from_secs(75))
-            .max_connections(10_000)
-            .shutdown_timeout(10)
-            .disable_signals()
-    };
-}
 
 /// What the web floor needs to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Threads that answer requests.
     pub workers: usize,
+    /// Most connections of the public listener.
+    pub max_connections: usize,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Values of `Host` that are answered; empty for all.
@@ -144,7 +135,11 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
     let prefix = state.server.issuer().path().to_owned();
     let api = (!settings.administration_apart).then(|| Arc::clone(&state.api));
     let state = web::Data::from(state);
-    let server = HttpServer::new(move || {
+    let bounds = Bounds {
+        workers: settings.workers,
+        connections: settings.max_connections,
+    };
+    listener::serve(socket, bounds, move || {
         App::new()
             .app_data(state.clone())
             // Made here, so that each worker has its own.
@@ -152,36 +147,31 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
             .wrap_fn(guard::guard)
             .configure(|app| routes::public(app, &prefix, api.as_ref()))
             .default_service(web::to(response::not_found))
-    });
-    Ok(bounded!(server.workers(settings.workers))
-        .listen(listen(socket)?)?
-        .run())
+    })
 }
 
 /// Serves the API of the administration on a reserved address of its own.
 pub fn serve_administration(state: Arc<State>, socket: TcpSocket) -> std::io::Result<HttpServerHandle> {
     let (prefix, api) = (state.server.issuer().path().to_owned(), Arc::clone(&state.api));
     let state = web::Data::from(state);
-    let server = HttpServer::new(move || {
+    listener::serve(socket, FEW, move || {
         App::new()
             .app_data(state.clone())
             .wrap_fn(guard::guard)
             .configure(|app| routes::administration(app, &prefix, &api))
             .default_service(web::to(response::not_found))
-    });
-    Ok(bounded!(server.workers(1)).listen(listen(socket)?)?.run())
+    })
 }
 
 /// Serves health and metrics on a reserved address, on a thread of its own: it answers while the workers are busy.
 pub fn serve_management(state: Arc<State>, socket: TcpSocket) -> std::io::Result<HttpServerHandle> {
     let state = web::Data::from(state);
-    let server = HttpServer::new(move || {
+    listener::serve(socket, FEW, move || {
         App::new()
             .app_data(state.clone())
             .configure(routes::management)
             .default_service(web::to(response::not_found))
-    });
-    Ok(bounded!(server.workers(1)).listen(listen(socket)?)?.run())
+    })
 }
 
 /// Reserves an address without listening on it: its port is known, and nobody is kept waiting for a server that may not come up.
@@ -196,12 +186,12 @@ pub fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Begins to listen on a reserved address. Called inside the runtime.
-fn listen(socket: TcpSocket) -> std::io::Result<std::net::TcpListener> {
-    socket.listen(BACKLOG)?.into_std()
-}
-
 /// Refused requests, and failed ones, that are logged in a second.
 const LINES_A_SECOND: u32 = 20;
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1_024;
+/// Of the listeners that administrators and machines use. The sum stands in [`OTHER_CONNECTIONS`].
+const FEW: Bounds = Bounds {
+    workers: 1,
+    connections: 256,
+};
+/// Most connections of all listeners but the public one.
+pub const OTHER_CONNECTIONS: usize = 2 * FEW.connections;

@@ -106,6 +106,13 @@ pub(super) fn management(app: &mut ServiceConfig) {
         .service(document("/metrics", health::metrics));
 }
 
+/// Whether what is posted there is a form, and not a document.
+pub(super) fn takes_forms(path: &str) -> bool {
+    [TOKEN, INTROSPECTION, REVOCATION]
+        .iter()
+        .any(|form| path.ends_with(form))
+}
+
 /// GET and HEAD.
 pub(super) fn read() -> Route {
     on(|method| matches!(*method, Method::GET | Method::HEAD))

@@ -42,6 +42,14 @@ impl<'a> Reader<'a> {
         self.required(key, self.optional(key)?)
     }
 
+    /// A number that is not too small.
+    pub(super) fn at_least(&self, key: &'static str, least: usize) -> Result<usize, ConfigError> {
+        match self.parsed(key)? {
+            number if number >= least => Ok(number),
+            _ => Err(self.refused(key, &format!("at least {least} is needed"))),
+        }
+    }
+
     pub(super) fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, ConfigError> {
         value.ok_or_else(|| self.refused(key, "a value is needed"))
     }

@@ -156,6 +156,14 @@ impl Connection {
         self.stream.write_all(bytes)
     }
 
+    /// The same without waiting for the server to take them.
+    pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.set_nonblocking(true).unwrap();
+        let sent = self.stream.write_all(bytes);
+        self.stream.set_nonblocking(false).unwrap();
+        sent
+    }
+
     /// Sends a request without reading the answer.
     pub(crate) fn send_unanswered(&mut self, request: &Request) {
         self.stream.write_all(&request.bytes(self.address)).unwrap();
@@ -172,6 +180,30 @@ impl Connection {
         let peeked = self.stream.peek(&mut [0; 1]);
         self.stream.set_nonblocking(false).unwrap();
         peeked.is_ok()
+    }
+
+    /// Over a socket that takes hardly any bytes before somebody reads them.
+    pub(crate) fn with_a_small_window(address: SocketAddr) -> Self {
+        use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_recv_buffer_size(&socket, 1).unwrap();
+        connect(&socket, &address).unwrap();
+        Connection {
+            stream: TcpStream::from(socket),
+            address,
+            unread: Vec::new(),
+        }
+    }
+
+    /// Whether this machine still has the server's end of it.
+    pub(crate) fn has_another_end(&self) -> bool {
+        let (server, client) = (self.address.port(), self.stream.local_addr().unwrap().port());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let port = |text: &str| u16::from_str_radix(text.rsplit(':').next().unwrap(), 16).ok();
+        table.lines().any(|line| {
+            let ends: Vec<&str> = line.split_whitespace().skip(1).take(2).collect();
+            (port(ends[0]), port(ends[1])) == (Some(server), Some(client))
+        })
     }
 
     /// Whether the server closes the connection without saying anything more.

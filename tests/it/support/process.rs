@@ -155,6 +155,16 @@ impl Folder {
         Folder::start(command)
     }
 
+    /// The same when it may have so many files open at most.
+    pub(crate) fn serve_limited(&self, files: u32, arguments: &[&str]) -> Served {
+        let mut command = self.clean("sh");
+        command
+            .args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")])
+            .args([PROGRAM, "serve"])
+            .args(arguments);
+        Folder::start(command)
+    }
+
     /// Runs the program until it is at a failpoint, and ends it there as `kill -9` does.
     #[cfg(feature = "failpoints")]
     pub(crate) fn crash_at(&self, arguments: &[&str], failpoint: &str) {
@@ -278,6 +288,16 @@ impl Served {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// An address that it told when it began.
+    pub(crate) fn logged(&self, event: &str, member: &str) -> SocketAddr {
+        let lines = self
+            .begun
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let line = lines.into_iter().find(|line| line["event"] == event);
+        line.unwrap()[member].as_str().unwrap().parse().unwrap()
     }
 
     /// Its number.

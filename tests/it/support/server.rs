@@ -45,6 +45,7 @@ pub(crate) struct Options {
     pub(crate) access_ttl: Seconds,
     pub(crate) password_grant: bool,
     pub(crate) max_staleness: Seconds,
+    pub(crate) max_connections: usize,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) trusted_proxies: Vec<&'static str>,
     pub(crate) clock: Arc<AtomicI64>,
@@ -69,6 +70,7 @@ impl Default for Options {
             access_ttl: Seconds::minutes(10),
             password_grant: true,
             max_staleness: Seconds::new(60),
+            max_connections: 1_000,
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             clock: Arc::new(AtomicI64::new(START.epoch())),
@@ -200,6 +202,7 @@ impl TestServer {
         let server = Arc::new(server);
         let web = http::Settings {
             workers: 2,
+            max_connections: options.max_connections,
             trusted_proxies: options
                 .trusted_proxies
                 .iter()

@@ -1,0 +1,218 @@
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use actix_web::rt::spawn;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+/// The connections of one worker. When there is hardly room for more, those on which nothing has happened for longest are closed: else
+/// whoever holds connections without using them would keep everybody else out.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    most: usize,
+    here: RefCell<HashMap<u64, Weak<Progress>>>,
+    last: Cell<u64>,
+    /// Whether somebody sees to it that there is room.
+    is_watched: Cell<bool>,
+    /// When the log was told last.
+    told_at: Cell<Option<Instant>>,
+}
+
+/// How far a connection has come: what those who serve it, those who answer its requests, and those who want its place know of it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Requests that were handed on and have no answer yet.
+    under_way: Cell<u32>,
+    /// Since when the head of a request is arriving.
+    head_since: Cell<Option<Instant>>,
+    /// When the last one began to.
+    seen_at: Cell<Instant>,
+    has_to_leave: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Of the room, what may be taken before others have to leave, and how much room is made then.
+const CROWDED: (usize, usize) = (7, 8);
+const LEAVE_AT_ONCE: usize = 16;
+/// Nobody has to leave who was seen within this time: a request may be on its way.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
+/// Time between two looks for those who may leave. Each costs a look at all.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+impl Crowd {
+    /// Nobody, and room for `most`.
+    pub(super) fn of(most: usize) -> Rc<Self> {
+        Rc::new(Crowd {
+            most,
+            here: RefCell::default(),
+            last: Cell::new(0),
+            is_watched: Cell::new(false),
+            told_at: Cell::new(None),
+        })
+    }
+
+    /// One more connection at `now`.
+    pub(super) fn join(self: Rc<Self>, now: Instant) -> Place {
+        let progress = Rc::new(Progress {
+            under_way: Cell::new(0),
+            head_since: Cell::new(None),
+            seen_at: Cell::new(now),
+            has_to_leave: Cell::new(false),
+            waker: RefCell::new(None),
+        });
+        let number = self.last.get() + 1;
+        self.last.set(number);
+        self.here.borrow_mut().insert(number, Rc::downgrade(&progress));
+        Place {
+            crowd: self,
+            number,
+            progress,
+        }
+    }
+
+    /// Has room made, and goes on until there is enough, if nobody does already.
+    pub(super) fn watch(self: &Rc<Self>) {
+        if self.is_crowded() && !self.is_watched.replace(true) {
+            let crowd = Rc::clone(self);
+            spawn(async move {
+                while crowd.is_crowded() {
+                    crowd.make_room(Instant::now());
+                    sleep(LOOK_EVERY).await;
+                }
+                crowd.is_watched.set(false);
+            });
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.here.borrow().len() * CROWDED.1 >= self.most * CROWDED.0
+    }
+
+    /// Asks those to leave on which nothing has happened for longest.
+    fn make_room(&self, now: Instant) {
+        let here = self.here.borrow();
+        let mut idle: Vec<(Instant, Rc<Progress>)> = here
+            .values()
+            .filter_map(Weak::upgrade)
+            .filter(|progress| progress.is_idle(now))
+            .map(|progress| (progress.seen_at.get(), progress))
+            .collect();
+        idle.sort_unstable_by_key(|(seen_at, _)| *seen_at);
+        idle.truncate((self.most / LEAVE_AT_ONCE).max(1));
+        for (_, progress) in &idle {
+            progress.ask_to_leave();
+        }
+        let is_told = |told_at| now.saturating_duration_since(told_at) < TELL_EVERY;
+        if !self.told_at.get().is_some_and(is_told) {
+            self.told_at.set(Some(now));
+            let (connections, closed) = (here.len(), idle.len());
+            warn!(
+                event = "connections.crowded",
+                connections, closed, "a worker has hardly room for more connections: idle ones are closed"
+            );
+        }
+    }
+}
+
+impl Progress {
+    /// The head of a request has arrived, and the request is handed on.
+    pub(super) fn has_request(&self) {
+        self.under_way.set(self.under_way.get() + 1);
+        self.head_since.set(None);
+    }
+
+    /// There is an answer to a request that was handed on.
+    pub(super) fn is_answered(&self) {
+        self.under_way.set(self.under_way.get().saturating_sub(1));
+    }
+
+    /// Whether a request waits for its answer.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.get() > 0
+    }
+
+    /// The head of a request begins to arrive; `waker` is that of whoever serves the connection.
+    pub(super) fn head_begins(&self, now: Instant, waker: &Waker) {
+        self.head_since.set(Some(now));
+        self.seen_at.set(now);
+        let mut own = self.waker.borrow_mut();
+        if !own.as_ref().is_some_and(|own| own.will_wake(waker)) {
+            *own = Some(waker.clone());
+        }
+    }
+
+    /// Since when the head of a request is arriving, if one is.
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        self.head_since.get()
+    }
+
+    /// Whether others want its place.
+    pub(super) fn has_to_leave(&self) -> bool {
+        self.has_to_leave.get()
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        !self.is_under_way() && now.saturating_duration_since(self.seen_at.get()) >= LEFT_ALONE
+    }
+
+    fn ask_to_leave(&self) {
+        self.has_to_leave.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A connection among the others; given back however it ends.
+#[derive(Debug)]
+pub(super) struct Place {
+    crowd: Rc<Crowd>,
+    number: u64,
+    progress: Rc<Progress>,
+}
+
+impl Place {
+    /// What is known of the connection.
+    pub(super) fn progress(&self) -> &Rc<Progress> {
+        &self.progress
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowd.here.borrow_mut().remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(begun: Instant, seconds: u64) -> Instant {
+        begun + Duration::from_secs(seconds)
+    }
+
+    // H-22
+    #[test]
+    fn those_that_were_seen_longest_ago_leave_and_nobody_who_is_answered_or_was_just_seen() {
+        let (crowd, begun) = (Crowd::of(16), Instant::now());
+        let join = |n| Rc::clone(&crowd).join(after(begun, n));
+        let places: Vec<Place> = (0..14).map(join).collect();
+        let leaving = || -> Vec<usize> { (0..14).filter(|n| places[*n].progress.has_to_leave()).collect() };
+        assert!(crowd.is_crowded());
+        places[0].progress.has_request();
+        crowd.make_room(after(begun, 1));
+        assert!(leaving().is_empty(), "a request may be on its way");
+        crowd.make_room(after(begun, 2));
+        assert_eq!(leaving(), [1]);
+        places[0].progress.is_answered();
+        crowd.make_room(after(begun, 20));
+        assert_eq!(leaving(), [0, 1]);
+        drop(places);
+        assert!(crowd.here.borrow().is_empty() && !crowd.is_crowded());
+    }
+}

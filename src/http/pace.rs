@@ -1,0 +1,151 @@
+//! A pace for the other end of a connection. actix gives time to the head of the first request of a connection, and to a connection on
+//! which nothing goes on; whoever sends half of a second head, or never reads an answer, it would wait for for ever.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::crowd::{Crowd, Place, Progress};
+use super::listener::{HEAD_DEADLINE, WRITE_DEADLINE};
+
+/// A connection that breaks off when the other end does not keep pace: a head that has begun arrives within five seconds, and what is
+/// sent is taken within thirty. While a request waits for its answer there is no hurry here; its body has a deadline of its own.
+///
+/// It looks at its deadlines with a timer that is set at most once in five seconds, however many requests there are.
+#[derive(Debug)]
+pub(super) struct Paced<T> {
+    stream: T,
+    place: Place,
+    /// Since when there is something to be sent that the other end does not take.
+    unsent_since: Option<Instant>,
+    look: Option<Pin<Box<Sleep>>>,
+    is_look_due: bool,
+}
+
+impl<T> Paced<T> {
+    /// A connection that was just accepted.
+    pub(super) fn new(stream: T, crowd: Rc<Crowd>) -> Self {
+        Paced {
+            stream,
+            place: crowd.join(Instant::now()),
+            unsent_since: None,
+            look: None,
+            is_look_due: false,
+        }
+    }
+
+    /// By which whoever answers its requests says so.
+    pub(super) fn progress(&self) -> Rc<Progress> {
+        Rc::clone(self.place.progress())
+    }
+
+    /// An error when the other end is too slow, or has to make room for others.
+    fn is_in_time(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        let progress = self.place.progress();
+        if progress.has_to_leave() && !progress.is_under_way() && self.unsent_since.is_none() {
+            return Err(Error::new(ErrorKind::TimedOut, "idle for longest, and others wait"));
+        }
+        if !self.is_look_due || !self.look.as_ref().is_some_and(|look| look.is_elapsed()) {
+            return Ok(());
+        }
+        self.is_look_due = false;
+        let deadline = match (self.unsent_since, progress.head_since()) {
+            (Some(since), _) => since + WRITE_DEADLINE,
+            // Not while an answer is on its way: nobody may have looked whether the head is there.
+            (None, Some(since)) => since + HEAD_DEADLINE,
+            (None, None) => return Ok(()),
+        };
+        if deadline <= Instant::now() {
+            return Err(Error::new(ErrorKind::TimedOut, "the other end is too slow"));
+        }
+        self.look_at(deadline, cx);
+        Ok(())
+    }
+
+    /// Has the connection looked at then, unless it is looked at before.
+    fn look_at(&mut self, deadline: Instant, cx: &mut Context<'_>) {
+        if self.is_look_due && self.look.as_ref().is_some_and(|look| look.deadline() <= deadline) {
+            return;
+        }
+        self.is_look_due = true;
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        look.as_mut().reset(deadline);
+        if look.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Some bytes came. They begin a request, unless they belong to one.
+    fn has_read(&mut self, cx: &mut Context<'_>) {
+        let progress = self.place.progress();
+        if !progress.is_under_way() && progress.head_since().is_none() {
+            let now = Instant::now();
+            progress.head_begins(now, cx.waker());
+            self.look_at(now + HEAD_DEADLINE, cx);
+        }
+    }
+
+    fn has_to_wait(&mut self, cx: &mut Context<'_>) {
+        if self.unsent_since.is_none() {
+            let now = Instant::now();
+            self.unsent_since = Some(now);
+            self.look_at(now + WRITE_DEADLINE, cx);
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        this.is_in_time(cx)?;
+        let before = into.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
+        if into.filled().len() > before {
+            this.has_read(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let this = self.get_mut();
+        this.is_in_time(cx)?;
+        let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        if polled.is_pending() {
+            this.has_to_wait(cx);
+        }
+        polled
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        let this = self.get_mut();
+        this.is_in_time(cx)?;
+        let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, bytes);
+        if polled.is_pending() {
+            this.has_to_wait(cx);
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.unsent_since = None;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        this.is_in_time(cx)?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}
