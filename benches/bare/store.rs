@@ -63,6 +63,7 @@ fn register(store: &Store) -> Outcome<Holders> {
             audiences: [].into_iter().collect(),
             access_ttl: None,
             token_reuse_window: None,
+            token_quota: None,
             refresh_ttl: None,
             refresh_absolute_ttl: None,
             refresh_retry_window: None,

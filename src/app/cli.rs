@@ -1,3 +1,4 @@
+mod clients;
 mod observing;
 mod registering;
 
@@ -5,12 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(super) use self::clients::{ClientCommand, CreateArgs, MetadataArgs, SecretCommand, UpdateArgs};
 pub(super) use self::observing::{AuditCommand, ReportCommand};
 pub(super) use self::registering::{CreateTokenArgs, RegistrationTokenCommand};
 use super::output::Output;
-use crate::oauth::{
-    Audience, ClaimProfile, ClientAuthMethod, ClientId, GrantType, Scope, Seconds, SigningAlgorithm, TokenType,
-};
+use crate::oauth::{ClientId, Seconds, SigningAlgorithm};
 use crate::server::admin::Activation;
 
 /// An OAuth 2 token service whose keys turn by themselves.
@@ -115,145 +115,6 @@ pub(super) struct ApplyArgs {
     /// Take over clients that the file names and that were made by hand, or for another owner
     #[arg(long)]
     pub(super) adopt: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ClientCommand {
-    /// Register a client and print its secret, once
-    Create(CreateArgs),
-    /// List all clients
-    List,
-    /// Show one client
-    Show { id: ClientIdArg },
-    /// Change a client; what is not named stays as it is
-    Update(UpdateArgs),
-    /// Refuse a client from now on
-    Disable { id: ClientIdArg },
-    /// Accept a disabled client again
-    Enable { id: ClientIdArg },
-    /// Remove a client and its secrets for good
-    Delete { id: ClientIdArg },
-    /// A client's secrets
-    #[command(subcommand)]
-    Secret(SecretCommand),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CreateArgs {
-    /// A name for people
-    pub(super) name: String,
-    /// The client_id [default: a generated one]
-    #[arg(long)]
-    pub(super) id: Option<ClientIdArg>,
-    #[command(flatten)]
-    pub(super) metadata: MetadataArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct UpdateArgs {
-    pub(super) id: ClientIdArg,
-    /// A name for people
-    #[arg(long)]
-    pub(super) name: Option<String>,
-    #[command(flatten)]
-    pub(super) metadata: MetadataArgs,
-    /// Return to the server's own life of access tokens
-    #[arg(long, conflicts_with = "access_ttl")]
-    pub(super) default_access_ttl: bool,
-    /// Give every request a token of its own
-    #[arg(long, conflicts_with = "token_reuse_window")]
-    pub(super) no_token_reuse_window: bool,
-    /// Return to the server's own life of unused refresh tokens
-    #[arg(long, conflicts_with = "refresh_ttl")]
-    pub(super) default_refresh_ttl: bool,
-    /// Return to the server's own life of logins
-    #[arg(long, conflicts_with = "refresh_absolute_ttl")]
-    pub(super) default_refresh_absolute_ttl: bool,
-    /// Return to the usual retry window of 10s
-    #[arg(long, conflicts_with = "refresh_retry_window")]
-    pub(super) default_refresh_retry_window: bool,
-    /// Return to the server's own signature algorithm
-    #[arg(long, conflicts_with = "signing_alg")]
-    pub(super) default_signing_alg: bool,
-    /// Take away the right to introspect
-    #[arg(long, conflicts_with = "introspect")]
-    pub(super) no_introspect: bool,
-    /// Register no scope
-    #[arg(long, conflicts_with = "scope")]
-    pub(super) no_scope: bool,
-    /// Register no audience: tokens are for the issuer
-    #[arg(long, conflicts_with = "audience")]
-    pub(super) no_audience: bool,
-}
-
-/// Client metadata as arguments. Lists are repeated, or separated by spaces.
-#[derive(Debug, Args)]
-pub(super) struct MetadataArgs {
-    /// A grant the client may use (repeatable): client_credentials, password, refresh_token
-    #[arg(long = "grant", value_name = "GRANT")]
-    pub(super) grants: Vec<GrantType>,
-    /// A scope it may ask for (repeatable)
-    #[arg(long, value_name = "SCOPE", value_parser = |text: &str| Scope::parse(text).map_err(|e| e.to_string()))]
-    pub(super) scope: Vec<Scope>,
-    /// An audience it may ask for (repeatable) [default: the issuer]
-    #[arg(long, value_name = "URL", value_parser = |text: &str| Audience::parse(text).map_err(|e| e.to_string()))]
-    pub(super) audience: Vec<Audience>,
-    /// A way to authenticate (repeatable) [default: client_secret_basic and client_secret_post]
-    #[arg(long = "auth-method", value_name = "METHOD")]
-    pub(super) auth_methods: Vec<ClientAuthMethod>,
-    /// Life of its access tokens, such as 5m [default: the server's]
-    #[arg(long, value_name = "DURATION")]
-    pub(super) access_ttl: Option<Seconds>,
-    /// Give replicas that ask for the same one token for so long, such as 30s, at most 1h and half of its life [default: never]
-    #[arg(long, value_name = "DURATION")]
-    pub(super) token_reuse_window: Option<Seconds>,
-    /// Life of its refresh tokens while they are not used, such as 14d [default: the server's]
-    #[arg(long, value_name = "DURATION")]
-    pub(super) refresh_ttl: Option<Seconds>,
-    /// Life of a login however often it is refreshed, such as 90d [default: the server's]
-    #[arg(long, value_name = "DURATION")]
-    pub(super) refresh_absolute_ttl: Option<Seconds>,
-    /// How long a lost refresh answer can be fetched again [default: 10s]; 0s for never
-    #[arg(long, value_name = "DURATION")]
-    pub(super) refresh_retry_window: Option<Seconds>,
-    /// typ of its access tokens: at+jwt, or JWT for verifiers that refuse that (Spring Security)
-    #[arg(long, value_name = "TYP")]
-    pub(super) token_type: Option<TokenType>,
-    /// Further claims: rfc9068, or simplejwt for Django REST framework
-    #[arg(long, value_name = "PROFILE")]
-    pub(super) claim_profile: Option<ClaimProfile>,
-    /// What its access tokens are signed with: RS256, PS256 or ES256 [default: the server's]
-    #[arg(long, value_name = "ALG")]
-    pub(super) signing_alg: Option<SigningAlgorithm>,
-    /// Let it ask about tokens of others
-    #[arg(long)]
-    pub(super) introspect: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum SecretCommand {
-    /// Make a further secret and print it, once; the others go on working
-    Add {
-        id: ClientIdArg,
-        /// Refuse it after this time, such as 90d
-        #[arg(long, value_name = "DURATION")]
-        expires: Option<Seconds>,
-        /// Accept it only after this time, such as 2h
-        #[arg(long, value_name = "DURATION")]
-        not_before: Option<Seconds>,
-    },
-    /// List a client's secrets, without the secrets
-    List { id: ClientIdArg },
-    /// Refuse a secret from now on
-    Revoke {
-        id: ClientIdArg,
-        // One in 64 begins with a hyphen.
-        #[arg(allow_hyphen_values = true)]
-        secret_id: String,
-        /// Even if it was used in the last seven days
-        #[arg(long)]
-        force: bool,
-    },
 }
 
 /// A user is named by the username or the id.

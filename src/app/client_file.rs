@@ -160,6 +160,7 @@ impl Reader<'_> {
             audiences: self.audiences(of(Member::Audiences)),
             access_ttl: self.values.word(of(Member::AccessTtl)),
             token_reuse_window: self.values.word(of(Member::TokenReuseWindow)),
+            token_quota: self.values.word(of(Member::TokenQuota)),
             refresh_ttl: self.values.word(of(Member::RefreshTtl)),
             refresh_absolute_ttl: self.values.word(of(Member::RefreshAbsoluteTtl)),
             refresh_retry_window: self.values.word(of(Member::RefreshRetryWindow)),

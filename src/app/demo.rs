@@ -50,6 +50,7 @@ fn client(store: &Store, vault: &Vault, cx: &mut Context<'_>) -> anyhow::Result<
         audiences: Audiences::default(),
         access_ttl: None,
         token_reuse_window: None,
+        token_quota: None,
         refresh_ttl: None,
         refresh_absolute_ttl: None,
         refresh_retry_window: None,

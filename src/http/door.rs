@@ -14,20 +14,36 @@ use zeroize::Zeroizing;
 
 use super::blocking::NotDone;
 use super::line::{Full, Line};
-use super::response::{Refusal, oauth};
+use super::response::{Refusal, oauth, tell_quota};
 use super::{Panicked, State, form, peer};
 use crate::failpoint::failpoint;
 use crate::oauth::{ClientId, ErrorCode, OAuthError, Parameter};
 use crate::server::{
-    AskedGrant, ClientCredentials, Context, Decision, Endpoint, Exchanging, Failure, Outcome, Reach, Server,
-    TokenError, TokenRequest,
+    AskedGrant, ClientCredentials, Context, Decision, Endpoint, Exchanging, Failure, Introspection, Outcome, QuotaLeft,
+    Reach, Server, TokenError, TokenRequest, TokenResponse,
 };
+
+/// What a rule answers: a JSON document, and of a token what it left of the client's quota.
+pub(super) trait Answer: Serialize + Send + 'static {
+    /// That, if there is a quota.
+    fn quota_left(&self) -> Option<QuotaLeft> {
+        None
+    }
+}
+
+impl Answer for TokenResponse {
+    fn quota_left(&self) -> Option<QuotaLeft> {
+        self.quota_left()
+    }
+}
+
+impl Answer for Introspection {}
 
 /// A rule of the floor below: what decides a request.
 pub(super) type Rule<T> = fn(&Server, &TokenRequest, &mut Context<'_>) -> Result<Decision<T>, TokenError>;
 
 /// Answers a form request of an authenticated client: reads it, has it decided, counts it, and writes the JSON answer.
-pub(super) async fn answer<T: Serialize + Send + 'static>(
+pub(super) async fn answer<T: Answer>(
     state: web::Data<State>,
     request: HttpRequest,
     payload: web::Payload,
@@ -37,7 +53,7 @@ pub(super) async fn answer<T: Serialize + Send + 'static>(
     let mut grant_type = AskedGrant::default();
     let (outcome, response) = match decided(&state, &request, payload, endpoint, rule, &mut grant_type).await {
         Ok(answer) => match written(&answer) {
-            Ok(body) => (Outcome::Ok, oauth(StatusCode::OK).body(body)),
+            Ok(body) => (Outcome::Ok, granted(answer.quota_left(), body)),
             Err(_) => (
                 Outcome::Error(ErrorCode::ServerError),
                 Refusal::failed(ErrorCode::ServerError).response(),
@@ -48,6 +64,14 @@ pub(super) async fn answer<T: Serialize + Send + 'static>(
     state.server.metrics().answered(endpoint, grant_type, outcome);
     failpoint!("answer.ready");
     response
+}
+
+fn granted(quota_left: Option<QuotaLeft>, body: Vec<u8>) -> HttpResponse {
+    let mut response = oauth(StatusCode::OK);
+    if let Some(left) = quota_left {
+        tell_quota(&mut response, left);
+    }
+    response.body(body)
 }
 
 /// An answer in one piece of memory, which an access token of the usual size fits into.
@@ -213,6 +237,7 @@ pub(super) fn decide<T>(
         Ok(Err(TokenError::Needs(reach))) => Err(Decided::Needs(reach)),
         Ok(Err(TokenError::Refused(error))) => Err(Decided::Refused(Refusal::of(error))),
         Ok(Err(TokenError::Throttled(wait))) => Err(Decided::Refused(Refusal::too_many(wait))),
+        Ok(Err(TokenError::OverQuota(left))) => Err(Decided::Refused(Refusal::over_quota(left))),
         Ok(Err(TokenError::Failed(failure))) => {
             log(state, &failure);
             Err(Decided::Refused(Refusal::failed(failure.code())))

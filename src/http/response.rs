@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::body::Unread;
 use crate::oauth::{ErrorCode, OAuthError, Seconds};
-use crate::server::Outcome;
+use crate::server::{Outcome, QuotaLeft};
 
 /// A request that is not granted, as HTTP tells it.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,7 @@ enum Extra {
     Allow(&'static str),
     AcceptEncoding(&'static str),
     RetryAfter(Seconds),
+    Quota(QuotaLeft),
     /// No token was sent, so that nothing is said of one (RFC 6750 §3.1).
     BareChallenge,
 }
@@ -82,6 +83,21 @@ impl Refusal {
             error,
             close: false,
             extra: Some(Extra::RetryAfter(wait)),
+        }
+    }
+
+    /// The client was given all tokens of its quota (RFC 6585 §4).
+    pub(super) fn over_quota(left: QuotaLeft) -> Self {
+        let error = OAuthError {
+            code: ErrorCode::TemporarilyUnavailable,
+            description: Some("the client's quota of tokens is used up: wait for as long as Retry-After says"),
+            reason: "over_quota",
+        };
+        Refusal {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            error,
+            close: false,
+            extra: Some(Extra::Quota(left)),
         }
     }
 
@@ -146,6 +162,10 @@ impl Refusal {
             Some(Extra::Allow(methods)) => response.insert_header((ALLOW, HeaderValue::from_static(methods))),
             Some(Extra::AcceptEncoding(coding)) => response.insert_header(("accept-encoding", coding)),
             Some(Extra::RetryAfter(wait)) => response.insert_header((RETRY_AFTER, wait.get().max(1).to_string())),
+            Some(Extra::Quota(left)) => {
+                tell_quota(&mut response, left);
+                response.insert_header((RETRY_AFTER, left.resets_in.get().max(1).to_string()))
+            }
             Some(Extra::BareChallenge) | None => &mut response,
         };
         if self.close {
@@ -157,6 +177,20 @@ impl Refusal {
         };
         response.body(serde_json::to_vec(&body).unwrap_or_default())
     }
+}
+
+/// What is left of a client's quota, as draft-ietf-httpapi-ratelimit-headers has it: structured fields (RFC 9651), times in seconds.
+pub(super) fn tell_quota(response: &mut HttpResponseBuilder, left: QuotaLeft) {
+    let QuotaLeft {
+        quota,
+        tokens,
+        resets_in,
+    } = left;
+    let policy = format!("\"default\";q={};w={}", quota.tokens(), quota.period().get());
+    let state = format!("\"default\";r={tokens};t={}", resets_in.get());
+    response
+        .insert_header(("ratelimit-policy", policy))
+        .insert_header(("ratelimit", state));
 }
 
 const CHALLENGE: &str = r#"Basic realm="keywheel", charset="UTF-8""#;

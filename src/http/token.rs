@@ -23,6 +23,8 @@ pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, payloa
 #[derive(Serialize)]
 struct Nothing {}
 
+impl door::Answer for Nothing {}
+
 type Decided<T> = Result<Decision<T>, TokenError>;
 
 fn introspected(server: &Server, request: &TokenRequest, cx: &mut Context<'_>) -> Decided<Introspection> {

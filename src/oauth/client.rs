@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     Audiences, ClaimProfile, ClientId, GrantType, NumericDate, Owner, Scope, Seconds, SecretHash, SigningAlgorithm,
-    TokenType, UnknownWord,
+    TokenQuota, TokenType, UnknownWord,
 };
 
 /// A registered client (RFC 6749 §2, metadata by RFC 7591 §2). Its secrets are records of their own.
@@ -47,6 +47,8 @@ pub struct ClientMetadata {
     /// How long a token of the client's own is given again to who asks for the same, of those who authenticate with the same
     /// secret, but never past half of its life; `None` for never.
     pub token_reuse_window: Option<Seconds>,
+    /// How many tokens it is given in which time, by each node; `None` for as many as it asks for.
+    pub token_quota: Option<TokenQuota>,
     /// Life of a refresh token that is not used, when it differs from the server's.
     pub refresh_ttl: Option<Seconds>,
     /// Life of a token family however often it is refreshed, when it differs from the server's.

@@ -23,6 +23,7 @@ mod registration;
 mod scope;
 mod secret;
 mod signing_algorithm;
+mod token_quota;
 mod user;
 
 pub use audience::{Audience, AudienceError, Audiences};
@@ -48,4 +49,5 @@ pub use registration::{
 pub use scope::{Scope, ScopeError};
 pub use secret::{ClientSecret, SecretHash, SecretHasher};
 pub use signing_algorithm::{KeyType, SigningAlgorithm};
+pub use token_quota::{TokenQuota, TokenQuotaError};
 pub use user::{User, UserId, UserIdError, Username, UsernameError};

@@ -219,6 +219,7 @@ mod tests {
             audiences: Audiences::parse(audiences).unwrap(),
             access_ttl: None,
             token_reuse_window: None,
+            token_quota: None,
             refresh_ttl: None,
             refresh_absolute_ttl: None,
             refresh_retry_window: None,

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::Reach;
+use super::{QuotaLeft, Reach};
 use crate::oauth::{ErrorCode, OAuthError, Seconds};
 use crate::{keys, storage};
 
@@ -16,6 +16,9 @@ pub enum TokenError {
     /// Too many attempts of this kind from there: come back after so long (RFC 6585 §4).
     #[error("too many attempts")]
     Throttled(Seconds),
+    /// The client was given as many tokens as it is given in a time: come back when that is over (RFC 6585 §4).
+    #[error("the client's quota of tokens is used up")]
+    OverQuota(QuotaLeft),
     /// Answering needs what this thread may not wait for: ask again from one that may. Nothing has happened yet.
     #[error("the answer is out of this thread's reach: {0:?}")]
     Needs(Reach),

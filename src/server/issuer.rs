@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Authorization, Context, Failure, Settings, TokenError};
+use super::{Authorization, Context, Failure, QuotaLeft, Settings, TokenError};
 use crate::keys::SigningKey;
 use crate::oauth::{AccessTokenClaims, Audiences, Client, NumericDate, RefreshToken, Scope, Seconds};
 
@@ -19,6 +19,8 @@ pub struct TokenResponse {
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
     refresh_token: Option<RefreshToken>,
+    #[serde(skip)]
+    quota_left: Option<QuotaLeft>,
 }
 
 impl TokenResponse {
@@ -30,7 +32,18 @@ impl TokenResponse {
             expires_in,
             scope,
             refresh_token: None,
+            quota_left: None,
         }
+    }
+
+    /// What this token left of the client's quota, if it has one.
+    pub fn quota_left(&self) -> Option<QuotaLeft> {
+        self.quota_left
+    }
+
+    /// The same of a client of whose quota so much is left.
+    pub(super) fn leaving(self, quota_left: Option<QuotaLeft>) -> Self {
+        TokenResponse { quota_left, ..self }
     }
 
     /// The same with a refresh token.

@@ -26,6 +26,7 @@ mod latest;
 mod metadata;
 mod metrics;
 pub mod password;
+mod quotas;
 mod registration;
 mod restore;
 mod reusable_tokens;
@@ -55,6 +56,7 @@ pub use introspection::{ActiveToken, Introspection};
 pub use issuer::TokenResponse;
 pub use metadata::Endpoints;
 pub use metrics::{AskedGrant, Endpoint, Metrics, Outcome};
+pub use quotas::QuotaLeft;
 pub use registration::{AddedSecret, BearerToken, ClientInformation, RegistrationRequest, RequestedMetadata};
 pub use restore::{BarredKey, Remembered, Restored};
 pub use rotation::{Turn, Wheel, WheelSettings};
@@ -70,6 +72,7 @@ use self::fetchers::Fetchers;
 use self::interval::Interval;
 use self::latest::Latest;
 use self::password::{Decoys, PasswordHash, PasswordHasher, Throttle};
+use self::quotas::Quotas;
 use self::restore::Watch;
 use self::reusable_tokens::ReusableTokens;
 use self::revoked_tokens::RevokedTokens;
@@ -126,6 +129,7 @@ pub struct Server {
     passwords: PasswordHasher,
     decoys: Decoys,
     failures: Failures,
+    quotas: Quotas,
     throttle: Throttle,
     revoked: RevokedTokens,
     reusable: ReusableTokens,
@@ -196,6 +200,7 @@ impl Server {
             passwords,
             decoys,
             failures: Failures::new(cx.rng.next_u64(), cx.now),
+            quotas: Quotas::default(),
             throttle: Throttle::default(),
             revoked,
             reusable: ReusableTokens::default(),
@@ -285,6 +290,7 @@ impl Server {
                 .forget_fetchers(cx.now - self.wheel.policy().fetchers_memory())?;
             self.store.forget_usage(cx.now - USAGE_RETENTION)?;
             self.store.forget_creations(cx.now - admin::REPEATED_FOR, 1_000)?;
+            self.quotas.forget_old(cx.now);
             self.follow_users()?;
             for within in EXPIRY_METRICS {
                 let expiring = self.store.secrets_expiring(cx.now, cx.now + within)?;

@@ -139,6 +139,7 @@ mod tests {
             audiences: Audiences::default(),
             access_ttl: None,
             token_reuse_window: window.map(Seconds::new),
+            token_quota: None,
             refresh_ttl: None,
             refresh_absolute_ttl: None,
             refresh_retry_window: None,

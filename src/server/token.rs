@@ -9,7 +9,8 @@ use super::reusable_tokens::Asked;
 use super::{Context, Decision, Failure, RegisteredClient, Server, TokenError};
 use crate::failpoint::failpoint;
 use crate::oauth::{
-    Audience, Audiences, Client, ClientId, ErrorCode, GrantType, NumericDate, OAuthError, Parameter, Parameters, Scope, Seconds,
+    Audience, Audiences, Client, ClientId, ErrorCode, GrantType, NumericDate, OAuthError, Parameter, Parameters, Scope,
+    Seconds,
 };
 
 /// A request to the token endpoint or one of its neighbours (RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1), without anything of
@@ -60,6 +61,9 @@ impl Server {
         let registered = self.authenticate(request, cx)?;
         let grant = self.find_grant(parameters)?;
         allowed_to(&registered.client, grant)?;
+        self.quotas
+            .look(&registered.client, cx.now)
+            .map_err(TokenError::OverQuota)?;
         if grant.reach() > cx.reach {
             return Err(TokenError::Needs(grant.reach()));
         }
@@ -72,6 +76,7 @@ impl Server {
         authorization.continuation.narrow_to(&scope, &audiences);
         let key = self.wheel.signer(registered.client.metadata.signing_alg, cx.now)?;
         let client = &registered.client;
+        let quota = self.quotas.spend(client, cx.now).map_err(TokenError::OverQuota)?;
         // A user's token is that user's alone, and says nothing about how the client keeps its own.
         let for_itself = grant.grant_type() == GrantType::ClientCredentials;
         let asked = for_itself
@@ -80,7 +85,8 @@ impl Server {
         if let Some((access_token, expires_in)) = asked.as_ref().and_then(|asked| self.given_before(asked, cx.now)) {
             self.metrics.reused();
             self.usage.reused(client, cx.now);
-            return Ok(Decision::Answer(TokenResponse::new(access_token, expires_in, scope)));
+            let response = TokenResponse::new(access_token, expires_in, scope);
+            return Ok(Decision::Answer(response.leaving(quota)));
         }
         // Signed before anything is written: a signature that fails must not cost a refresh token.
         let mut issued = issuer::issue(&self.settings, client, &authorization, &scope, &audiences, &key, cx)?;
@@ -94,7 +100,7 @@ impl Server {
             issued.access_token = issued.access_token.shared();
             self.reusable.keep(asked, &issued);
         }
-        let response = TokenResponse::new(issued.access_token, issued.lifetime, scope);
+        let response = TokenResponse::new(issued.access_token, issued.lifetime, scope).leaving(quota);
         Ok(match concluded {
             Concluded::Nothing => Decision::Answer(response),
             Concluded::Given(refresh_token) => Decision::Answer(response.with(refresh_token)),

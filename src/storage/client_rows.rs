@@ -193,6 +193,7 @@ pub(super) struct MetadataRow {
     refresh_absolute_ttl: Option<i64>,
     refresh_retry_window: Option<i64>,
     signing_alg: Option<String>,
+    token_quota: Option<String>,
 }
 
 impl From<&ClientMetadata> for MetadataRow {
@@ -212,6 +213,7 @@ impl From<&ClientMetadata> for MetadataRow {
             refresh_absolute_ttl: metadata.refresh_absolute_ttl.map(Seconds::get),
             refresh_retry_window: metadata.refresh_retry_window.map(Seconds::get),
             signing_alg: metadata.signing_alg.map(|algorithm| algorithm.to_string()),
+            token_quota: metadata.token_quota.map(|quota| quota.to_string()),
         }
     }
 }
@@ -230,6 +232,11 @@ impl ClientRow {
             audiences: Audiences::parse(&metadata.audiences).map_err(|error| corrupt(&error))?,
             access_ttl: metadata.access_ttl.map(Seconds::new),
             token_reuse_window: metadata.token_reuse_window.map(Seconds::new),
+            token_quota: metadata
+                .token_quota
+                .map(|text| text.parse())
+                .transpose()
+                .map_err(|error| corrupt(&error))?,
             refresh_ttl: metadata.refresh_ttl.map(Seconds::new),
             refresh_absolute_ttl: metadata.refresh_absolute_ttl.map(Seconds::new),
             refresh_retry_window: metadata.refresh_retry_window.map(Seconds::new),

@@ -23,6 +23,7 @@ diesel::table! {
         refresh_retry_window -> Nullable<BigInt>,
         owner -> Nullable<Text>,
         signing_alg -> Nullable<Text>,
+        token_quota -> Nullable<Text>,
     }
 }
 

@@ -179,6 +179,8 @@ fn rules_hold_for_what_comes_out_and_name_the_member() {
             ("token_reuse_window", json!(0)),
             ("token_reuse_window", json!(-30)),
             ("token_reuse_window", json!(3_601)),
+            ("token_quota", json!("many")),
+            ("token_quota", json!("0/1m")),
             ("refresh_ttl", json!(1)),
             ("refresh_retry_window", json!(3_600)),
             ("token_type", json!("bearer")),

@@ -31,6 +31,7 @@ scope = "invoices:read invoices:write"
 audience = ["https://api.example", "orders"]
 access_ttl = "5m"
 token_reuse_window = "30s"
+token_quota = "1000/1m"
 token_endpoint_auth_methods = ["client_secret_basic"]
 token_type = "JWT"
 claim_profile = "simplejwt"
@@ -160,6 +161,7 @@ fn a_file_makes_clients_with_all_that_it_says_and_a_second_run_changes_nothing()
             ("audience", json!(["https://api.example", "orders"])),
             ("access_ttl", json!(300)),
             ("token_reuse_window", json!(30)),
+            ("token_quota", json!("1000/1m")),
             ("token_type", json!("JWT")),
             ("claim_profile", json!("simplejwt")),
             ("signing_alg", json!("PS256")),

@@ -74,6 +74,8 @@ mod private_bytes;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod quotas;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod randomness;

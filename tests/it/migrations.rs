@@ -75,6 +75,7 @@ fn the_version_before_goes_on_writing_while_nodes_are_replaced() {
         assert_eq!(client.metadata.refresh_retry_window, None);
         assert_eq!(client.owner, None);
         assert_eq!(client.metadata.signing_alg, None);
+        assert_eq!(client.metadata.token_quota, None);
         // As the version with the first two writes it.
         database.execute("INSERT INTO revoked_access_tokens (jti, expires_at) VALUES ('old', 2000000000)");
         let revoked = store.revoked_access_tokens_after(0, START, 10).unwrap();

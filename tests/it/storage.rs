@@ -52,6 +52,7 @@ fn metadata() -> ClientMetadata {
         audiences: Audiences::parse("https://api.example urn:other").unwrap(),
         access_ttl: None,
         token_reuse_window: None,
+        token_quota: Some("1000/1m".parse().unwrap()),
         refresh_ttl: None,
         refresh_absolute_ttl: None,
         refresh_retry_window: None,

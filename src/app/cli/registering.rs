@@ -1,6 +1,6 @@
 use clap::{Args, Subcommand};
 
-use super::{Audience, GrantType, Scope, Seconds};
+use crate::oauth::{Audience, GrantType, Scope, Seconds};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::app) enum RegistrationTokenCommand {

@@ -79,6 +79,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         auth_methods,
         access_ttl,
         token_reuse_window,
+        token_quota,
         refresh_ttl,
         refresh_absolute_ttl,
         refresh_retry_window,
@@ -99,6 +100,7 @@ fn create(process: &Process, args: CreateArgs, actor: &str, format: Output) -> a
         audiences: audience.into_iter().collect(),
         access_ttl,
         token_reuse_window,
+        token_quota,
         refresh_ttl,
         refresh_absolute_ttl,
         refresh_retry_window,
@@ -149,6 +151,7 @@ fn change(args: UpdateArgs) -> ClientChange {
         auth_methods,
         access_ttl,
         token_reuse_window,
+        token_quota,
         refresh_ttl,
         refresh_absolute_ttl,
         refresh_retry_window,
@@ -180,6 +183,7 @@ fn change(args: UpdateArgs) -> ClientChange {
         audiences,
         access_ttl: own_or_the_servers(args.default_access_ttl, access_ttl),
         token_reuse_window: own_or_the_servers(args.no_token_reuse_window, token_reuse_window),
+        token_quota: own_or_the_servers(args.no_token_quota, token_quota),
         refresh_ttl: own_or_the_servers(args.default_refresh_ttl, refresh_ttl),
         refresh_absolute_ttl: own_or_the_servers(args.default_refresh_absolute_ttl, refresh_absolute_ttl),
         refresh_retry_window: own_or_the_servers(args.default_refresh_retry_window, refresh_retry_window),
@@ -228,6 +232,10 @@ fn lines(client: &ClientDocument) -> Vec<Vec<String>> {
             client
                 .token_reuse_window
                 .map_or_else(|| "none".to_owned(), |span| Seconds::new(span).to_string()),
+        ),
+        (
+            "token quota",
+            client.token_quota.clone().unwrap_or_else(|| "none".to_owned()),
         ),
         ("refresh token life", or_the_servers(client.refresh_ttl)),
         ("life of a login", or_the_servers(client.refresh_absolute_ttl)),

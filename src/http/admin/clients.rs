@@ -7,7 +7,8 @@ use super::members::{audiences, scope, word, words};
 use super::operation::Operation;
 use super::problem::Problem;
 use crate::oauth::{
-    ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, NumericDate, Seconds, SigningAlgorithm, TokenType,
+    ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, NumericDate, Seconds, SigningAlgorithm,
+    TokenQuota, TokenType,
 };
 use crate::server::admin::{ClientChange, ClientDocument, ClientFilter, CreatedSecret, NewClientRequest};
 
@@ -112,6 +113,8 @@ struct NewClientDocument {
     /// How long a token is given again to who asks for the same with the same secret, at most 3600 and half of its life; absent for
     /// never.
     token_reuse_window: Option<i64>,
+    /// How many tokens each node gives the client in which time, such as `1000/1m`; absent for as many as it asks for.
+    token_quota: Option<String>,
     refresh_ttl: Option<i64>,
     refresh_absolute_ttl: Option<i64>,
     refresh_retry_window: Option<i64>,
@@ -158,6 +161,7 @@ fn create(
             audiences: audiences(&new.audience)?,
             access_ttl: new.access_ttl.map(Seconds::new),
             token_reuse_window: new.token_reuse_window.map(Seconds::new),
+            token_quota: token_quota(new.token_quota.as_deref())?,
             refresh_ttl: new.refresh_ttl.map(Seconds::new),
             refresh_absolute_ttl: new.refresh_absolute_ttl.map(Seconds::new),
             refresh_retry_window: new.refresh_retry_window.map(Seconds::new),
@@ -215,6 +219,9 @@ struct ClientPatch {
     /// null for never.
     #[serde(default, deserialize_with = "or_null")]
     token_reuse_window: Option<Option<i64>>,
+    /// null for as many as it asks for.
+    #[serde(default, deserialize_with = "or_null")]
+    token_quota: Option<Option<String>>,
     #[serde(default, deserialize_with = "or_null")]
     refresh_ttl: Option<Option<i64>>,
     #[serde(default, deserialize_with = "or_null")]
@@ -244,6 +251,11 @@ fn signing_alg(name: Option<&str>) -> Result<Option<SigningAlgorithm>, Problem> 
     name.map(|name| word("signing_alg", name)).transpose()
 }
 
+/// How many tokens a client is given in which time; `None` for as many as it asks for.
+fn token_quota(quota: Option<&str>) -> Result<Option<TokenQuota>, Problem> {
+    quota.map(|quota| word("token_quota", quota)).transpose()
+}
+
 /// Tells null from absent.
 fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
@@ -267,6 +279,11 @@ fn update(call: &mut Call<'_, '_>, _: Nothing, patch: ClientPatch) -> Result<Rep
         audiences: patch.audience.as_deref().map(audiences).transpose()?,
         access_ttl: span(patch.access_ttl),
         token_reuse_window: span(patch.token_reuse_window),
+        token_quota: patch
+            .token_quota
+            .as_ref()
+            .map(|quota| token_quota(quota.as_deref()))
+            .transpose()?,
         refresh_ttl: span(patch.refresh_ttl),
         refresh_absolute_ttl: span(patch.refresh_absolute_ttl),
         refresh_retry_window: span(patch.refresh_retry_window),

@@ -31,6 +31,7 @@ pub enum Member {
     Audiences,
     AccessTtl,
     TokenReuseWindow,
+    TokenQuota,
     RefreshTtl,
     RefreshAbsoluteTtl,
     RefreshRetryWindow,
@@ -42,7 +43,7 @@ pub enum Member {
 
 impl Member {
     /// Every member, in the order in which people read them.
-    pub const ALL: [Member; 14] = [
+    pub const ALL: [Member; 15] = [
         Member::Name,
         Member::GrantTypes,
         Member::AuthMethods,
@@ -50,6 +51,7 @@ impl Member {
         Member::Audiences,
         Member::AccessTtl,
         Member::TokenReuseWindow,
+        Member::TokenQuota,
         Member::RefreshTtl,
         Member::RefreshAbsoluteTtl,
         Member::RefreshRetryWindow,
@@ -69,6 +71,7 @@ impl Member {
             Member::Audiences => "audience",
             Member::AccessTtl => "access_ttl",
             Member::TokenReuseWindow => "token_reuse_window",
+            Member::TokenQuota => "token_quota",
             Member::RefreshTtl => "refresh_ttl",
             Member::RefreshAbsoluteTtl => "refresh_absolute_ttl",
             Member::RefreshRetryWindow => "refresh_retry_window",
@@ -89,6 +92,7 @@ impl Member {
             Member::Audiences => json!(metadata.audiences.iter().collect::<Vec<_>>()),
             Member::AccessTtl => json!(metadata.access_ttl),
             Member::TokenReuseWindow => json!(metadata.token_reuse_window),
+            Member::TokenQuota => json!(metadata.token_quota),
             Member::RefreshTtl => json!(metadata.refresh_ttl),
             Member::RefreshAbsoluteTtl => json!(metadata.refresh_absolute_ttl),
             Member::RefreshRetryWindow => json!(metadata.refresh_retry_window),

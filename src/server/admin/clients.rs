@@ -9,7 +9,7 @@ use super::once::KeyReused;
 use super::{Actor, Once};
 use crate::oauth::{
     Audiences, ClaimProfile, Client, ClientAuthMethod, ClientId, ClientMetadata, ClientSecretRecord, GrantType,
-    NumericDate, Scope, Seconds, SigningAlgorithm, TokenType,
+    NumericDate, Scope, Seconds, SigningAlgorithm, TokenQuota, TokenType,
 };
 use crate::server::{Context, Vault};
 use crate::storage::{self, ClientCreation, ClientFilter, ClientUpdate, Kept, NewClient, Store};
@@ -49,6 +49,8 @@ pub struct ClientChange {
     pub access_ttl: Option<Option<Seconds>>,
     /// `Some(None)` is for never.
     pub token_reuse_window: Option<Option<Seconds>>,
+    /// `Some(None)` is for as many as it asks for.
+    pub token_quota: Option<Option<TokenQuota>>,
     pub refresh_ttl: Option<Option<Seconds>>,
     pub refresh_absolute_ttl: Option<Option<Seconds>>,
     pub refresh_retry_window: Option<Option<Seconds>>,
@@ -70,6 +72,7 @@ impl ClientChange {
             audiences: self.audiences.unwrap_or_else(|| old.audiences.clone()),
             access_ttl: self.access_ttl.unwrap_or(old.access_ttl),
             token_reuse_window: self.token_reuse_window.unwrap_or(old.token_reuse_window),
+            token_quota: self.token_quota.unwrap_or(old.token_quota),
             refresh_ttl: self.refresh_ttl.unwrap_or(old.refresh_ttl),
             refresh_absolute_ttl: self.refresh_absolute_ttl.unwrap_or(old.refresh_absolute_ttl),
             refresh_retry_window: self.refresh_retry_window.unwrap_or(old.refresh_retry_window),
@@ -317,6 +320,7 @@ pub(in crate::server) fn facts(metadata: &ClientMetadata) -> serde_json::Value {
         "audiences": metadata.audiences.to_string(),
         "access_ttl": metadata.access_ttl,
         "token_reuse_window": metadata.token_reuse_window,
+        "token_quota": metadata.token_quota,
         "refresh_ttl": metadata.refresh_ttl,
         "refresh_absolute_ttl": metadata.refresh_absolute_ttl,
         "refresh_retry_window": metadata.refresh_retry_window,

@@ -9,8 +9,8 @@ use crate::keys::{Plan, PlannedChange};
 use crate::oauth::{Client, ClientSecretRecord, InitialAccessTokenRecord, NumericDate, SigningAlgorithm, User};
 use crate::storage::{AuditEvent, FamilyEnd, TokenFamily};
 
-/// A client, with the member names of RFC 7591 §2 where it has them. Lives are in seconds; an absent one is the server's to choose, and
-/// without `token_reuse_window` every request gets a token of its own.
+/// A client, with the member names of RFC 7591 §2 where it has them. Lives are in seconds; an absent one is the server's to choose.
+/// Without `token_reuse_window` every request gets a token of its own, and without `token_quota` as many are given as are asked for.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[expect(
     missing_docs,
@@ -27,6 +27,8 @@ pub struct ClientDocument {
     pub access_ttl: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_reuse_window: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_quota: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_ttl: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +66,7 @@ impl From<&Client> for ClientDocument {
                 .collect(),
             access_ttl: metadata.access_ttl.map(|life| life.get()),
             token_reuse_window: metadata.token_reuse_window.map(|window| window.get()),
+            token_quota: metadata.token_quota.map(|quota| quota.to_string()),
             refresh_ttl: metadata.refresh_ttl.map(|life| life.get()),
             refresh_absolute_ttl: metadata.refresh_absolute_ttl.map(|life| life.get()),
             refresh_retry_window: metadata.refresh_retry_window.map(|span| span.get()),

@@ -70,6 +70,7 @@ impl RequestedMetadata {
             audiences: Audiences::default(),
             access_ttl: None,
             token_reuse_window: None,
+            token_quota: None,
             refresh_ttl: None,
             refresh_absolute_ttl: None,
             refresh_retry_window: None,

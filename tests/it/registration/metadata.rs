@@ -17,7 +17,7 @@ fn members_that_nobody_may_choose_are_ignored_and_not_echoed() {
         let document = json!({
             "client_id": "chosen", "client_id_issued_at": 1, "client_secret": "chosen", "client_secret_expires_at": 5,
             "is_admin": true, "trusted": true, "introspect": true, "access_ttl": 86_400, "token_type": "JWT",
-            "signing_alg": "ES256",
+            "signing_alg": "ES256", "token_quota": "1000/1s",
             "registration_access_token": "chosen", "client_name#ja": "x", "contacts": ["a@b"], "software_id": "x",
             "software_version": "1", "deep": {"er": [[[]]]},
         });
@@ -29,6 +29,7 @@ fn members_that_nobody_may_choose_are_ignored_and_not_echoed() {
             "introspect",
             "access_ttl",
             "signing_alg",
+            "token_quota",
             "contacts",
             "software_id",
             "deep",
@@ -40,7 +41,7 @@ fn members_that_nobody_may_choose_are_ignored_and_not_echoed() {
         assert!(!client.to_string().contains("chosen"), "{client}");
         let client = &server.admin().list().unwrap()[0];
         assert!(!client.metadata.introspect && client.metadata.access_ttl.is_none());
-        assert_eq!(client.metadata.signing_alg, None);
+        assert_eq!((client.metadata.signing_alg, client.metadata.token_quota), (None, None));
     });
 }
 

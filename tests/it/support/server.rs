@@ -118,6 +118,7 @@ pub(crate) fn metadata() -> ClientMetadata {
         audiences: Audiences::parse("https://api.example https://other.example orders").unwrap(),
         access_ttl: None,
         token_reuse_window: None,
+        token_quota: None,
         refresh_ttl: None,
         refresh_absolute_ttl: None,
         refresh_retry_window: None,
