@@ -138,7 +138,7 @@ struct Plan {
 /// What came of a request.
 struct Answer<'a> {
     request: &'a Request,
-    expected: bool,
+    status: u16,
     took: Duration,
     /// How much later than due the thread woke up that slept until then.
     late: Option<Duration>,
@@ -176,7 +176,7 @@ impl Plan {
             let status = connection.ask(request)?;
             answers.push(Answer {
                 request,
-                expected: status == request.status,
+                status,
                 took: due.elapsed(),
                 late,
             });
@@ -190,13 +190,22 @@ fn report(plan: &Plan, answers: &[Answer<'_>], seconds: f64) -> Value {
     for answer in answers {
         kinds.entry(&answer.request.kind).or_default().push(answer);
     }
+    let mut statuses: BTreeMap<u16, Vec<&Answer<'_>>> = BTreeMap::new();
+    for answer in answers {
+        statuses.entry(answer.status).or_default().push(answer);
+    }
     let kinds: Map<String, Value> = kinds
         .into_iter()
         .map(|(kind, answers)| (kind.to_owned(), Value::Object(summary(&answers))))
         .collect();
+    let statuses: Map<String, Value> = statuses
+        .into_iter()
+        .map(|(status, answers)| (status.to_string(), Value::Object(summary(&answers))))
+        .collect();
     let late = Sorted::new(answers.iter().filter_map(|answer| answer.late));
     let mut all = summary(&answers.iter().collect::<Vec<_>>());
     all.insert("kinds".to_owned(), Value::Object(kinds));
+    all.insert("statuses".to_owned(), Value::Object(statuses));
     all.insert("seconds".to_owned(), json!(seconds));
     all.insert("unsent".to_owned(), json!(plan.due.count() - answers.len()));
     all.insert("late_p99_ms".to_owned(), json!(late.at(0.99)));
@@ -205,7 +214,10 @@ fn report(plan: &Plan, answers: &[Answer<'_>], seconds: f64) -> Value {
 
 fn summary(answers: &[&Answer<'_>]) -> Map<String, Value> {
     let took = Sorted::new(answers.iter().map(|answer| answer.took));
-    let bad = answers.iter().filter(|answer| !answer.expected).count();
+    let bad = answers
+        .iter()
+        .filter(|answer| answer.status != answer.request.status)
+        .count();
     [
         ("requests", json!(answers.len())),
         ("bad_status", json!(bad)),

@@ -11,11 +11,13 @@ from cases.latencies import Latencies
 from cases.logins import Logins
 from cases.offered_tokens import OfferedTokens
 from cases.others import Others
+from cases.overload import Overload
 from cases.passwords import Passwords
 from cases.refresh import RefreshOnPostgres, RefreshOnSqlite
 from cases.reuse import Reuse
 from cases.revocation import Revocation
 from cases.scale import Scale
+from cases.slow_clients import SlowOnes
 from cases.tokens import Tokens
 from cases.turn import Turn
 
@@ -30,6 +32,8 @@ CASES = {
     "jwks": [Documents],
     "passwords": [Passwords],
     "flood": [Flood],
+    "overload": [Overload],
+    "slow_clients": [SlowOnes],
     "refresh": [RefreshOnPostgres, RefreshOnSqlite],
     "introspection": [Introspection],
     "revocation": [Revocation],
