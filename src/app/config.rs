@@ -1,5 +1,6 @@
 mod reader;
 mod sources;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use thiserror::Error;
 use self::reader::Reader;
 pub(super) use self::sources::Sources;
 use self::sources::Values;
+pub(super) use self::tls::TlsFiles;
 use super::settings::{SETTINGS, Setting};
 use crate::keys::{LINGERING, RotationPolicy, RotationSettings, RsaBits};
 use crate::oauth::{IssuerUrl, Seconds, SigningAlgorithm};
@@ -45,6 +47,7 @@ pub struct Config {
     pub max_connections: usize,
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_hosts: Vec<String>,
+    pub tls: Option<TlsFiles>,
     pub log: LogSettings,
     pub core_dumps: bool,
     values: Values,
@@ -139,6 +142,7 @@ impl Config {
             max_connections: read.at_least("max_connections", 1)?,
             trusted_proxies: read.list("trusted_proxies", network)?,
             allowed_hosts: read.list("allowed_hosts", |host| Ok(host.to_owned()))?,
+            tls: TlsFiles::of(&read)?,
             log: read.text("log").map(LogSettings::parse).unwrap_or_default(),
             core_dumps: read.parsed("core_dumps")?,
             values,
@@ -260,6 +264,13 @@ mod tests {
             ("KEYWHEEL_TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),
             ("KEYWHEEL_WORKERS", "0", "at least 1"),
             ("KEYWHEEL_MAX_CONNECTIONS", "0", "at least 1"),
+            ("KEYWHEEL_TLS_CERTIFICATE", "a.pem", "tls.private_key"),
+            ("KEYWHEEL_TLS_PRIVATE_KEY", "a.key", "tls.certificate"),
+            (
+                "KEYWHEEL_TLS_CLIENT_CA",
+                "ca.pem",
+                "tls.certificate and tls.private_key",
+            ),
         ] {
             let message = load("", &[(name, text)], &[]).unwrap_err().to_string();
             assert!(message.contains(expected), "{name}={text}: {message}");

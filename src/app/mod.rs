@@ -15,6 +15,8 @@ mod serve;
 mod settings;
 mod telemetry;
 mod ticker;
+mod tls;
+mod tls_watch;
 mod toml_values;
 
 use std::process::ExitCode;

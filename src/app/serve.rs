@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::net::TcpSocket;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::cli::ServeArgs;
@@ -11,6 +11,8 @@ use super::commands::{Process, issuer};
 use super::journal::Journal;
 use super::open_files::connections_that_fit;
 use super::ticker::{Ticker, Ticking};
+use super::tls::TlsSource;
+use super::tls_watch::TlsWatch;
 use super::{demo, output};
 use crate::http;
 use crate::keys::CLOCK_SKEW;
@@ -19,6 +21,7 @@ use crate::server::{Server, Settings, WheelSettings};
 /// `keywheel serve`: everything that can fail fails before the port opens.
 pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
     let config = &process.config;
+    let tls = config.tls.as_ref().map(TlsSource::open).transpose()?;
     // Reserved first, so that the port is known from which --dev derives the issuer.
     let public = reserve(config.listen, "listen")?;
     let management = reserve(config.management_listen, "management_listen")?;
@@ -68,6 +71,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         trusted_proxies: config.trusted_proxies.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
         administration_apart: administration.is_some(),
+        tls: tls.as_ref().map(|source| Arc::clone(source.tls())),
         blocking: http::BlockingSettings::STORAGE,
         logins: http::BlockingSettings::logins(config.workers),
     };
@@ -76,17 +80,21 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
     actix_web::rt::System::new().block_on(async move {
         // Signals are caught before anybody can know that the server is up.
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // Without TLS there is nothing to read anew, and who closes the terminal means the end.
+        let mut hangup = tls.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
         let running = http::serve(Arc::clone(&state), public, &web)?;
-        let managing = http::serve_management(Arc::clone(&state), management)?;
+        let managing = http::serve_management(Arc::clone(&state), management, &web)?;
         let mut drained = vec![running.handle()];
         let managing_handle = managing.handle();
         let mut serving = vec![actix_web::rt::spawn(running), actix_web::rt::spawn(managing)];
         if let Some(socket) = administration {
             info!(event = "serving_administration", listen = %socket.local_addr()?, "the API of the administration is served apart");
-            let administering = http::serve_administration(state, socket)?;
+            let administering = http::serve_administration(state, socket, &web)?;
             drained.push(administering.handle());
             serving.push(actix_web::rt::spawn(administering));
         }
+        let watch = tls.map(|source| TlsWatch::start(source, Arc::clone(&server), process.edge.clone()));
+        let watch = watch.transpose()?;
         let ticking = Ticking {
             server,
             edge: process.edge.clone(),
@@ -100,9 +108,12 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         if let Some(welcome) = welcome {
             output::text(&welcome)?;
         }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                () = next(hangup.as_mut()) => watch.iter().for_each(TlsWatch::look),
+            }
         }
         info!(event = "draining", "answering what is under way, accepting nothing new");
         for handle in drained {
@@ -110,12 +121,23 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         }
         managing_handle.stop(false).await;
         ticker.stop();
+        if let Some(watch) = watch {
+            watch.stop();
+        }
         for server in serving {
             server.await??;
         }
         info!(event = "stopped", "bye");
         Ok(())
     })
+}
+
+/// Waits for a signal, for ever where none is listened for.
+async fn next(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 fn reserve(address: SocketAddr, setting: &str) -> anyhow::Result<TcpSocket> {

@@ -183,6 +183,24 @@ pub const SETTINGS: &[Setting] = &[
         "values of Host that are answered; all by default",
     ),
     setting(
+        "tls.certificate",
+        &["KEYWHEEL_TLS_CERTIFICATE"],
+        "",
+        "PEM file of the server's certificate and its issuers', for TLS on all listeners; plain HTTP without it",
+    ),
+    setting(
+        "tls.private_key",
+        &["KEYWHEEL_TLS_PRIVATE_KEY"],
+        "",
+        "PEM file of its private key, which nobody else may read",
+    ),
+    setting(
+        "tls.client_ca",
+        &["KEYWHEEL_TLS_CLIENT_CA"],
+        "",
+        "PEM file of those who certify clients of the management listener; who has no certificate is not let in there",
+    ),
+    setting(
         "log",
         &["KEYWHEEL_LOG"],
         "",

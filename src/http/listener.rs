@@ -1,7 +1,9 @@
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_http::{HttpService, Request, Response};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
@@ -10,11 +12,12 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server};
 use actix_web::rt::net::TcpStream;
 use futures_util::FutureExt;
-use futures_util::future::ready;
+use rustls::ServerConfig;
 use tokio::net::TcpSocket;
 
 use super::crowd::{Crowd, Progress};
 use super::expectation;
+use super::link::Link;
 use super::pace::Paced;
 
 /// How much a listener takes on.
@@ -26,9 +29,14 @@ pub(super) struct Bounds {
     pub(super) connections: usize,
 }
 
-/// Serves an application on a reserved address until the returned handle stops it. What `HttpServer` of actix does, but over
+/// Serves an application on a reserved address, over TLS where it has a configuration, until the returned handle stops it. What `HttpServer` of actix does, but over
 /// connections that are held to a pace, which it has no room for.
-pub(super) fn serve<F, I, S, B>(socket: TcpSocket, bounds: Bounds, app: F) -> std::io::Result<Server>
+pub(super) fn serve<F, I, S, B>(
+    socket: TcpSocket,
+    bounds: Bounds,
+    tls: Option<Arc<ServerConfig>>,
+    app: F,
+) -> std::io::Result<Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -68,14 +76,19 @@ where
             .client_disconnect_timeout(Duration::from_secs(1))
             .keep_alive(KEEP_ALIVE)
             .expect(expectation::answer)
-            .on_connect_ext(|connection: &Paced<TcpStream>, extensions| {
+            .on_connect_ext(|connection: &Paced<Link>, extensions| {
                 extensions.insert(connection.progress());
             })
             .h1(map_config(noted, |()| AppConfig::default()));
+        let tls = tls.clone();
         fn_service(move |stream: TcpStream| {
-            let peer = stream.peer_addr().ok();
             crowd.watch();
-            ready(Ok((Paced::new(stream, Rc::clone(&crowd)), peer)))
+            let (crowd, tls) = (Rc::clone(&crowd), tls.clone());
+            async move {
+                let peer = stream.peer_addr().ok();
+                let link = Link::begin(stream, tls).await.map_err(DispatchError::Io)?;
+                Ok((Paced::new(link, crowd), peer))
+            }
         })
         .and_then(http)
     };

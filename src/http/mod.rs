@@ -15,7 +15,9 @@ mod expectation;
 mod form;
 mod guard;
 mod health;
+mod hsts;
 mod line;
+mod link;
 mod listener;
 mod pace;
 mod peer;
@@ -23,6 +25,7 @@ mod register;
 mod response;
 mod routes;
 mod sampled;
+mod tls;
 mod token;
 mod unread;
 
@@ -43,6 +46,7 @@ use self::line::Line;
 use self::listener::Bounds;
 pub use self::routes::ENDPOINTS;
 use self::sampled::Sampled;
+pub use self::tls::{Tls, TlsError, TlsIdentity, TlsText};
 use crate::server::{Context, Edge, Failure, Reach, Server};
 
 /// What the web floor needs to know of the configuration.
@@ -58,10 +62,23 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Whether the API of the administration has a listener of its own, and the public one knows nothing of it.
     pub administration_apart: bool,
+    /// What the listeners show in a handshake; `None` for plain HTTP behind a proxy.
+    pub tls: Option<Arc<Tls>>,
     /// Bounds of the work that waits for the database.
     pub blocking: BlockingSettings,
     /// Bounds of the work that waits for passwords.
     pub logins: BlockingSettings,
+}
+
+impl Settings {
+    /// How a listener begins its connections; `None` for plain HTTP.
+    fn handshake(
+        &self,
+        configuration: impl Fn(&Arc<Tls>) -> Result<rustls::ServerConfig, rustls::Error>,
+    ) -> std::io::Result<Option<Arc<rustls::ServerConfig>>> {
+        let configuration = self.tls.as_ref().map(configuration).transpose();
+        Ok(configuration.map_err(std::io::Error::other)?.map(Arc::new))
+    }
 }
 
 /// Everything a handler needs.
@@ -139,36 +156,54 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
         workers: settings.workers,
         connections: settings.max_connections,
     };
-    listener::serve(socket, bounds, move || {
+    let tls = settings.handshake(Tls::for_everybody)?;
+    let is_over_tls = tls.is_some();
+    listener::serve(socket, bounds, tls, move || {
         App::new()
             .app_data(state.clone())
             // Made here, so that each worker has its own.
             .app_data(web::Data::new(Line::new()))
             .wrap_fn(guard::guard)
+            .wrap_fn(move |request, next| hsts::strictly(is_over_tls, request, next))
             .configure(|app| routes::public(app, &prefix, api.as_ref()))
             .default_service(web::to(response::not_found))
     })
 }
 
 /// Serves the API of the administration on a reserved address of its own.
-pub fn serve_administration(state: Arc<State>, socket: TcpSocket) -> std::io::Result<HttpServerHandle> {
+pub fn serve_administration(
+    state: Arc<State>,
+    socket: TcpSocket,
+    settings: &Settings,
+) -> std::io::Result<HttpServerHandle> {
     let (prefix, api) = (state.server.issuer().path().to_owned(), Arc::clone(&state.api));
     let state = web::Data::from(state);
-    listener::serve(socket, FEW, move || {
+    let tls = settings.handshake(Tls::for_everybody)?;
+    let is_over_tls = tls.is_some();
+    listener::serve(socket, FEW, tls, move || {
         App::new()
             .app_data(state.clone())
             .wrap_fn(guard::guard)
+            .wrap_fn(move |request, next| hsts::strictly(is_over_tls, request, next))
             .configure(|app| routes::administration(app, &prefix, &api))
             .default_service(web::to(response::not_found))
     })
 }
 
-/// Serves health and metrics on a reserved address, on a thread of its own: it answers while the workers are busy.
-pub fn serve_management(state: Arc<State>, socket: TcpSocket) -> std::io::Result<HttpServerHandle> {
+/// Serves health and metrics on a reserved address, on a thread of its own: it answers while the workers are busy. Over TLS it may
+/// be for those alone who have a certificate.
+pub fn serve_management(
+    state: Arc<State>,
+    socket: TcpSocket,
+    settings: &Settings,
+) -> std::io::Result<HttpServerHandle> {
     let state = web::Data::from(state);
-    listener::serve(socket, FEW, move || {
+    let tls = settings.handshake(Tls::for_certified)?;
+    let is_over_tls = tls.is_some();
+    listener::serve(socket, FEW, tls, move || {
         App::new()
             .app_data(state.clone())
+            .wrap_fn(move |request, next| hsts::strictly(is_over_tls, request, next))
             .configure(routes::management)
             .default_service(web::to(response::not_found))
     })

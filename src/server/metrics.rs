@@ -35,6 +35,7 @@ pub struct Metrics {
     key_activation: Family<KeyLabels, Gauge>,
     key_expiry: Family<KeyLabels, Gauge>,
     authority_expiry: Family<AuthorityLabels, Gauge>,
+    tls_not_after: Family<CertificateLabels, Gauge>,
 }
 
 /// What a client asked for, as a label. Names that the server does not know count together, so that nobody can grow the number of
@@ -151,6 +152,11 @@ struct AuthorityLabels {
     certificate_sha256: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabels {
+    certificate_sha256: String,
+}
+
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("keywheel");
@@ -262,6 +268,13 @@ impl Metrics {
             Unit::Seconds,
             authority_expiry.clone(),
         );
+        let tls_not_after = Family::default();
+        registry.register_with_unit(
+            "tls_certificate_not_after_timestamp",
+            "When the certificate of the listeners ends",
+            Unit::Seconds,
+            tls_not_after.clone(),
+        );
         registry.register(
             "build",
             "The running program",
@@ -288,7 +301,17 @@ impl Metrics {
             key_activation,
             key_expiry,
             authority_expiry,
+            tls_not_after,
         }
+    }
+
+    /// Tells of the certificate that the listeners show now, and no longer of the one before.
+    pub fn tls_certificate(&self, sha256: &str, not_after: NumericDate) {
+        self.tls_not_after.clear();
+        let labels = CertificateLabels {
+            certificate_sha256: sha256.to_owned(),
+        };
+        self.tls_not_after.get_or_create(&labels).set(not_after.epoch());
     }
 
     /// Counts an answered request.

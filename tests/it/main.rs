@@ -100,6 +100,8 @@ mod storage;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod token;
 #[cfg(test)]
 mod token_reuse;

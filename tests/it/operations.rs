@@ -24,6 +24,8 @@ fn metrics() -> BTreeMap<String, BTreeSet<String>> {
     server.client("shop", for_people());
     server.granted(&client, &[]);
     server.get(JWKS);
+    // As a server does that speaks TLS.
+    server.server.metrics().tls_certificate("c2hhMjU2", server.now());
     // Once a minute secrets that end are counted.
     server.advance(keywheel::oauth::Seconds::minutes(2));
     server.tick().unwrap();

@@ -3,11 +3,15 @@ use serde_json::json;
 use crate::app::cli::ConfigCommand;
 use crate::app::config::Config;
 use crate::app::output::{self, Output};
+use crate::app::tls::TlsSource;
 
-/// `keywheel config …`. Reading the configuration has checked it already.
+/// `keywheel config …`. Reading the configuration has checked it already, but for the files of TLS.
 pub(super) fn run(config: &Config, command: &ConfigCommand, format: Output) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check => {
+            if let Some(files) = &config.tls {
+                TlsSource::open(files)?;
+            }
             output::message("the configuration is sound");
             if format == Output::Json {
                 output::json(&json!({"ok": true}))

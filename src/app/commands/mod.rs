@@ -196,7 +196,8 @@ pub(super) fn issuer(process: &Process, args: &ServeArgs, mut listening: SocketA
             if listening.ip().is_unspecified() {
                 listening.set_ip(Ipv4Addr::LOCALHOST.into());
             }
-            IssuerUrl::parse(&format!("http://{listening}"))?
+            let scheme = if process.config.tls.is_some() { "https" } else { "http" };
+            IssuerUrl::parse(&format!("{scheme}://{listening}"))?
         }
         None => bail!(
             "no issuer is configured: set KEYWHEEL_ISSUER (or issuer in keywheel.toml) to the URL under which clients reach this \
@@ -205,8 +206,14 @@ pub(super) fn issuer(process: &Process, args: &ServeArgs, mut listening: SocketA
     };
     if !issuer.is_https() && !issuer.is_loopback() && !args.allow_insecure_issuer {
         bail!(
-            "the issuer {issuer} is not https: tokens and secrets would travel in clear. Put a proxy with TLS in front and use its \
-             https URL, or accept the risk with --allow-insecure-issuer"
+            "the issuer {issuer} is not https: tokens and secrets would travel in clear. Put a proxy with TLS in front, or set \
+             tls.certificate and tls.private_key, and use the https URL, or accept the risk with --allow-insecure-issuer"
+        );
+    }
+    if !issuer.is_https() && process.config.tls.is_some() && !args.allow_insecure_issuer {
+        bail!(
+            "the issuer {issuer} is http, but with tls.certificate the listener speaks TLS alone: clients that go by the issuer would \
+             get no answer. Write it with https"
         );
     }
     if issuer.ends_in_slash() {

@@ -116,62 +116,15 @@ impl Request {
 
 /// A connection that can be used again.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S = TcpStream> {
+    stream: S,
     address: SocketAddr,
     unread: Vec<u8>,
 }
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Connection {
-            stream,
-            address,
-            unread: Vec::new(),
-        }
-    }
-
-    pub(crate) fn send(&mut self, request: &Request) -> Response {
-        self.try_send(request)
-            .unwrap_or_else(|| panic!("no answer to {} {}", request.method, request.target))
-    }
-
-    /// The same when the server may end before it has answered.
-    pub(crate) fn try_send(&mut self, request: &Request) -> Option<Response> {
-        self.stream.write_all(&request.bytes(self.address)).ok()?;
-        self.read(request.method == "HEAD")
-    }
-
-    /// Sends bytes as they are. A server that closed the connection already may refuse the rest.
-    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> Option<Response> {
-        let _ = self.stream.write_all(bytes);
-        self.read(false)
-    }
-
-    /// Sends bytes without reading; an error once the server has closed the connection.
-    pub(crate) fn send_raw_unanswered(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
-    }
-
-    /// The same without waiting for the server to take them.
-    pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.set_nonblocking(true).unwrap();
-        let sent = self.stream.write_all(bytes);
-        self.stream.set_nonblocking(false).unwrap();
-        sent
-    }
-
-    /// Sends a request without reading the answer.
-    pub(crate) fn send_unanswered(&mut self, request: &Request) {
-        self.stream.write_all(&request.bytes(self.address)).unwrap();
-    }
-
-    /// The answer to a request that was sent before.
-    pub(crate) fn read_answer(&mut self) -> Response {
-        self.read(false).unwrap()
+        Connection::over(connect(address), address)
     }
 
     /// Whether there is something to be read.
@@ -180,6 +133,14 @@ impl Connection {
         let peeked = self.stream.peek(&mut [0; 1]);
         self.stream.set_nonblocking(false).unwrap();
         peeked.is_ok()
+    }
+
+    /// Sends bytes without reading and without waiting for the server to take them.
+    pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.set_nonblocking(true).unwrap();
+        let sent = self.stream.write_all(bytes);
+        self.stream.set_nonblocking(false).unwrap();
+        sent
     }
 
     /// Over a socket that takes hardly any bytes before somebody reads them.
@@ -204,6 +165,53 @@ impl Connection {
             let ends: Vec<&str> = line.split_whitespace().skip(1).take(2).collect();
             (port(ends[0]), port(ends[1])) == (Some(server), Some(client))
         })
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// On a stream that leads to a server.
+    pub(crate) fn over(stream: S, address: SocketAddr) -> Self {
+        Connection {
+            stream,
+            address,
+            unread: Vec::new(),
+        }
+    }
+
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    pub(crate) fn send(&mut self, request: &Request) -> Response {
+        self.try_send(request)
+            .unwrap_or_else(|| panic!("no answer to {} {}", request.method, request.target))
+    }
+
+    /// The same when the server may end before it has answered.
+    pub(crate) fn try_send(&mut self, request: &Request) -> Option<Response> {
+        self.stream.write_all(&request.bytes(self.address)).ok()?;
+        self.read(request.method == "HEAD")
+    }
+
+    /// Sends bytes as they are. A server that closed the connection already may refuse the rest.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> Option<Response> {
+        let _ = self.stream.write_all(bytes);
+        self.read(false)
+    }
+
+    /// Sends bytes without reading; an error once the server has closed the connection.
+    pub(crate) fn send_raw_unanswered(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends a request without reading the answer.
+    pub(crate) fn send_unanswered(&mut self, request: &Request) {
+        self.stream.write_all(&request.bytes(self.address)).unwrap();
+    }
+
+    /// The answer to a request that was sent before.
+    pub(crate) fn read_answer(&mut self) -> Response {
+        self.read(false).unwrap()
     }
 
     /// Whether the server closes the connection without saying anything more.
@@ -256,6 +264,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// A stream to a server, on which nobody waits for ever.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 /// Sends one request on a connection of its own.

@@ -12,6 +12,7 @@ pub(crate) mod jwt;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod tls;
 
 /// A fresh, empty database.
 pub(crate) struct Database {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::http::{Request, send};
@@ -218,6 +219,7 @@ impl Folder {
                     lines,
                     begun: log.join("\n"),
                     address: address("listen"),
+                    management: address("management"),
                     issuer: event["issuer"].as_str().unwrap().to_owned(),
                 };
             }
@@ -269,6 +271,7 @@ pub(crate) struct Served {
     /// The log until it served.
     pub(crate) begun: String,
     pub(crate) address: SocketAddr,
+    pub(crate) management: SocketAddr,
     pub(crate) issuer: String,
 }
 
@@ -300,6 +303,28 @@ impl Served {
         line.unwrap()[member].as_str().unwrap().parse().unwrap()
     }
 
+    /// Waits until the log tells of an event, and returns what it tells.
+    pub(crate) fn await_event(&self, name: &str) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut log = Vec::new();
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["event"] == name {
+                return event;
+            }
+            log.push(line);
+        }
+        panic!("nothing is told of {name}: {}", log.join("\n"));
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Its number.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -329,8 +354,7 @@ impl Served {
 
     /// Sends SIGTERM and waits until the server says that it drains. Returns the log up to there.
     pub(crate) fn ask_to_stop(&self) -> String {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let mut log = String::new();
         while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(10)) {
             log += &line;

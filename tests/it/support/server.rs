@@ -210,6 +210,7 @@ impl TestServer {
                 .map(|network| network.parse().unwrap())
                 .collect(),
             administration_apart: false,
+            tls: None,
             allowed_hosts: options.allowed_hosts.clone(),
             blocking: http::BlockingSettings::STORAGE,
             logins: http::BlockingSettings::logins(2),
@@ -222,7 +223,7 @@ impl TestServer {
                 let (public, management) = (http::reserve(any).unwrap(), http::reserve(any).unwrap());
                 let addresses = (public.local_addr().unwrap(), management.local_addr().unwrap());
                 let public = http::serve(Arc::clone(&state), public, &web).unwrap();
-                let management = http::serve_management(state, management).unwrap();
+                let management = http::serve_management(state, management, &web).unwrap();
                 ready
                     .send((addresses, vec![public.handle(), management.handle()]))
                     .unwrap();

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{Finding, Process, told};
+use crate::app::config::TlsFiles;
 use crate::app::master_key;
+use crate::app::tls::TlsSource;
 use crate::keys::{CLOCK_SKEW, KeyRing};
 use crate::oauth::{NumericDate, Seconds, SigningAlgorithm};
 use crate::server::Vault;
@@ -14,6 +16,9 @@ pub(super) type Published = BTreeSet<String>;
 
 /// Looks at what is on this machine and in the database. Tells what is published, if the keys could be opened.
 pub(super) fn examine(process: &Process, findings: &mut Vec<Finding>) -> Option<Published> {
+    if let Some(files) = &process.config.tls {
+        findings.push(tls_certificate(files, process.edge.now()));
+    }
     findings.push(overheard(process));
     match file(process) {
         None => {}
@@ -51,6 +56,26 @@ pub(super) fn examine(process: &Process, findings: &mut Vec<Finding>) -> Option<
 }
 
 const REACH: &str = "see whether DATABASE_URL is right and the database runs and can be reached from here";
+
+/// Of the listeners. What clients think of it is seen from outside.
+fn tls_certificate(files: &TlsFiles, now: NumericDate) -> Finding {
+    const CHECK: &str = "TLS certificate";
+    let not_after = match TlsSource::open(files) {
+        Ok(source) => source.tls().identity().not_after(),
+        Err(error) => {
+            let mend = "mend the file, and a server that runs takes it within seconds; one that starts refuses to";
+            return Finding::failed(CHECK, told(error), mend);
+        }
+    };
+    let renew = "renew it: a server that runs takes the new files within seconds";
+    if not_after < now {
+        return Finding::failed(CHECK, format!("it ended at {not_after}: clients refuse it"), renew);
+    }
+    if not_after < now + Seconds::days(7) {
+        return Finding::warning(CHECK, format!("it ends at {not_after}"), renew);
+    }
+    Finding::ok(CHECK, format!("it is good until {not_after}"))
+}
 
 fn overheard(process: &Process) -> Finding {
     let url = &process.config.database_url;

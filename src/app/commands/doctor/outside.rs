@@ -28,7 +28,7 @@ pub(super) fn examine(
         findings.push(Finding::warning(
             "issuer",
             found,
-            "put a proxy with TLS in front, and use its https URL",
+            "put a proxy with TLS in front, or set tls.certificate and tls.private_key, and use the https URL",
         ));
     }
     let base = url.unwrap_or(issuer.as_str()).trim_end_matches('/');
@@ -37,8 +37,9 @@ pub(super) fn examine(
     let metadata = match visitor.document(&metadata_url) {
         Ok((_, metadata)) => metadata,
         Err(reason) => {
-            let mend = "see whether the server runs, whether the name and the certificate of the proxy are right, and whether it passes \
-                        every path on; or give the address by which it is reached from here with --url";
+            let mend = "see whether the server runs, whether the name and the certificate are right (a private authority's can be named in \
+                        SSL_CERT_FILE), and whether a proxy passes every path on; or give the address by which it is reached from here \
+                        with --url";
             findings.push(Finding::failed("issuer", format!("{metadata_url}: {reason}"), mend));
             return;
         }

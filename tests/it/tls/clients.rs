@@ -1,0 +1,112 @@
+//! Certificates of clients, which the management listener demands where there is an authority for them, and no other listener.
+
+use super::*;
+use crate::support::tls::Pair;
+
+fn site_with(clients: &Authority) -> (Site, Served) {
+    let site = Site::new();
+    place_authority(&site, clients);
+    let served = site.serve_with(&[("KEYWHEEL_TLS_CLIENT_CA", "clients.pem")]);
+    (site, served)
+}
+
+/// The status that somebody gets who asks for the metrics; `None` for a connection that is closed.
+fn watch(served: &Served, client: &Arc<ClientConfig>) -> Option<u16> {
+    let connection = open(served.management, client).ok();
+    Some(connection?.try_send(&Request::get("/metrics"))?.status)
+}
+
+#[test]
+fn the_management_listener_demands_a_certificate_of_the_named_authority() {
+    let clients = Authority::new("clients");
+    let (site, served) = site_with(&clients);
+    let showing = |pair: &Pair| Arc::new(site.authority.trusting_and_showing(pair));
+    let below = clients.below("department");
+    let mut chained = below.client();
+    chained.certificate += &below.pem();
+    for (who, client, expected) in [
+        ("certified", showing(&clients.client()), Some(200)),
+        ("certified by one below", showing(&chained), Some(200)),
+        ("nobody", site.client(), None),
+        (
+            "of another authority",
+            showing(&Authority::new("others").client()),
+            None,
+        ),
+        (
+            "of one with the same name",
+            showing(&Authority::new("clients").client()),
+            None,
+        ),
+        ("of the authority of servers", showing(&site.authority.client()), None),
+        ("ended", showing(&clients.client_until(2_020)), None),
+        ("a server's", showing(&clients.for_servers_alone()), None),
+    ] {
+        assert_eq!(watch(&served, &client), expected, "{who}");
+    }
+    assert!(served.await_event("tls.client_refused")["cause"].is_string());
+}
+
+#[test]
+fn no_other_listener_asks_for_a_certificate() {
+    let (site, served) = site_with(&Authority::new("clients"));
+    assert_eq!(send(served.address, &site.client(), &Request::get(JWKS)).status, 200);
+    // Who has one is not asked for it either, so a wrong one is not shown.
+    let stranger = site.authority.trusting_and_showing(&Authority::new("others").client());
+    assert_eq!(
+        send(served.address, &Arc::new(stranger), &Request::get(JWKS)).status,
+        200
+    );
+}
+
+// S-03
+#[test]
+fn after_another_authority_was_named_nobody_gets_in_by_the_one_before() {
+    let clients = Authority::new("clients");
+    let (site, served) = site_with(&clients);
+    let first = Arc::new(site.authority.trusting_and_showing(&clients.client()));
+    assert_eq!(watch(&served, &first), Some(200));
+    assert_eq!(open(served.management, &first).unwrap().kind(), HandshakeKind::Full);
+    let others = Authority::new("others");
+    place_authority(&site, &others);
+    served.await_event("tls.replaced");
+    assert_eq!(watch(&served, &first), None);
+    let second = Arc::new(site.authority.trusting_and_showing(&others.client()));
+    assert_eq!(watch(&served, &second), Some(200));
+}
+
+/// Processor time that a process has used, in milliseconds.
+fn used(served: &Served) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", served.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // The clock of these ticks a hundred times a second.
+    10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+}
+
+// S-09
+#[test]
+fn a_chain_of_a_hundred_certificates_costs_little_more_than_the_handshake() {
+    let clients = Authority::new("clients");
+    let (site, served) = site_with(&clients);
+    let mut authorities = vec![clients.below("0")];
+    for number in 1..99 {
+        authorities.push(authorities[number - 1].below(&number.to_string()));
+    }
+    let mut deep = authorities[98].client();
+    authorities
+        .iter()
+        .rev()
+        .for_each(|above| deep.certificate += &above.pem());
+    // Each of them might have certified each other: without a bound all orders would be tried.
+    let mut wide = Authority::new("same").client();
+    (0..99).for_each(|_| wide.certificate += &Authority::new("same").pem());
+    for (which, pair) in [("deep", deep), ("wide", wide)] {
+        let client = Arc::new(site.authority.trusting_and_showing(&pair));
+        let before = used(&served);
+        for _ in 0..30 {
+            assert_eq!(watch(&served, &client), None, "{which}");
+        }
+        let spent = used(&served) - before;
+        assert!(spent < 30 * 10, "{which}: {spent} ms for 30");
+    }
+}
