@@ -9,3 +9,4 @@ pub mod keys;
 pub mod oauth;
 pub mod server;
 pub mod storage;
+mod timed;

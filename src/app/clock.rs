@@ -144,6 +144,32 @@ const TOLERATED: i64 = CLOCK_SKEW.get() * SECOND;
 /// How long a step has to last where there is no clock to compare with.
 const LONG_ENOUGH: i64 = 300 * SECOND;
 
+/// What time it was at the instants of this process, by the machine's clock as it is now.
+pub(super) struct WallClock {
+    nanos: i128,
+    instant: Instant,
+}
+
+impl WallClock {
+    /// Reads both clocks.
+    #[expect(clippy::disallowed_methods, reason = "this is the edge of the process")]
+    pub(super) fn read() -> Self {
+        let now = chrono::Utc::now();
+        WallClock {
+            nanos: i128::from(now.timestamp()) * 1_000_000_000 + i128::from(now.timestamp_subsec_nanos()),
+            instant: Instant::now(),
+        }
+    }
+
+    /// Nanoseconds since 1970 at an instant.
+    pub(super) fn nanos(&self, instant: Instant) -> u64 {
+        let nanos = |span: Duration| i128::try_from(span.as_nanos()).unwrap_or(i128::MAX);
+        let before = nanos(self.instant.saturating_duration_since(instant));
+        let after = nanos(instant.saturating_duration_since(self.instant));
+        u64::try_from(self.nanos - before + after).unwrap_or(0)
+    }
+}
+
 /// The generator of the thread, once the system has shown lately that it gives random numbers. Without them the generator panics
 /// when it is to be seeded, and aws-lc ends the process when it blinds one of its next signatures: so a request that might come to
 /// that is not begun. A thread asks again after a while, for the question is a system call.

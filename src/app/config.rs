@@ -1,5 +1,6 @@
 mod reader;
 mod sources;
+mod telemetry;
 mod tls;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use thiserror::Error;
 use self::reader::Reader;
 pub(super) use self::sources::Sources;
 use self::sources::Values;
+pub(super) use self::telemetry::TelemetrySettings;
 pub(super) use self::tls::TlsFiles;
 use super::settings::{SETTINGS, Setting};
 use crate::keys::{LINGERING, RotationPolicy, RotationSettings, RsaBits};
@@ -49,6 +51,7 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     pub tls: Option<TlsFiles>,
     pub log: LogSettings,
+    pub telemetry: Option<TelemetrySettings>,
     pub core_dumps: bool,
     values: Values,
 }
@@ -144,6 +147,7 @@ impl Config {
             allowed_hosts: read.list("allowed_hosts", |host| Ok(host.to_owned()))?,
             tls: TlsFiles::of(&read)?,
             log: read.text("log").map(LogSettings::parse).unwrap_or_default(),
+            telemetry: TelemetrySettings::read(&read)?,
             core_dumps: read.parsed("core_dumps")?,
             values,
         })
@@ -271,6 +275,8 @@ mod tests {
                 "ca.pem",
                 "tls.certificate and tls.private_key",
             ),
+            ("KEYWHEEL_TELEMETRY_SAMPLE_RATIO", "2", "such as 0.01"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector", "http://localhost:4318"),
         ] {
             let message = load("", &[(name, text)], &[]).unwrap_err().to_string();
             assert!(message.contains(expected), "{name}={text}: {message}");
@@ -282,10 +288,14 @@ mod tests {
         let environment = [
             ("KEYWHEEL_MASTER_KEY", "s3cret"),
             ("DATABASE_URL", "postgres://u:hunter2@localhost/d"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20t0ken"),
         ];
         let config = load("", &environment, &[]).unwrap();
         let shown = format!("{:?} {config:?}", config.show());
-        assert!(!shown.contains("s3cret") && !shown.contains("hunter2"), "{shown}");
+        for secret in ["s3cret", "hunter2", "t0ken"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
         assert!(shown.contains("environment KEYWHEEL_MASTER_KEY"));
     }
 

@@ -6,10 +6,12 @@ mod clock;
 mod commands;
 mod config;
 mod demo;
+mod exporter;
 mod journal;
 mod log_lines;
 mod master_key;
 mod open_files;
+mod otlp;
 mod output;
 mod serve;
 mod settings;
@@ -18,6 +20,7 @@ mod ticker;
 mod tls;
 mod tls_watch;
 mod toml_values;
+mod web_client;
 
 use std::process::ExitCode;
 

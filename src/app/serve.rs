@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::cli::ServeArgs;
 use super::commands::{Process, issuer};
+use super::exporter::Exporter;
 use super::journal::Journal;
 use super::open_files::connections_that_fit;
 use super::ticker::{Ticker, Ticking};
@@ -65,6 +66,15 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         None
     };
 
+    let (exporter, tracing) = match config.telemetry.clone() {
+        Some(settings) => {
+            let (to, sample_ratio) = (settings.endpoint.origin().ascii_serialization(), settings.sample_ratio);
+            info!(event = "tracing", to, sample_ratio, "sending traces");
+            let (exporter, tracing) = Exporter::start(settings, Arc::clone(&server))?;
+            (Some(exporter), Some(tracing))
+        }
+        None => (None, None),
+    };
     let web = http::Settings {
         workers: config.workers,
         max_connections: connections_that_fit(config.max_connections, config.database_connections),
@@ -74,6 +84,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         tls: tls.as_ref().map(|source| Arc::clone(source.tls())),
         blocking: http::BlockingSettings::STORAGE,
         logins: http::BlockingSettings::logins(config.workers),
+        tracing,
     };
     let state = http::State::new(Arc::clone(&server), process.edge.clone(), &web);
     let listening = (public.local_addr()?, management.local_addr()?);
@@ -126,6 +137,9 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         }
         for server in serving {
             server.await??;
+        }
+        if let Some(exporter) = exporter {
+            exporter.stop();
         }
         info!(event = "stopped", "bye");
         Ok(())

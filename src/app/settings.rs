@@ -207,6 +207,31 @@ pub const SETTINGS: &[Setting] = &[
         "text or json, and a level: \"json,debug\"; text on a terminal, else json; info",
     ),
     setting(
+        "telemetry.otlp_endpoint",
+        &["KEYWHEEL_TELEMETRY_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+        "",
+        "base URL of a collector of OpenTelemetry traces, OTLP over HTTP; no traces without one",
+    ),
+    Setting {
+        key: "telemetry.otlp_headers",
+        environment: &["KEYWHEEL_TELEMETRY_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
+        default: "",
+        secret: true,
+        meaning: "headers that the collector wants: name=value, with commas between several",
+    },
+    setting(
+        "telemetry.sample_ratio",
+        &["KEYWHEEL_TELEMETRY_SAMPLE_RATIO"],
+        "1",
+        "part of the requests that is traced, from 0 to 1, where no trusted proxy has decided",
+    ),
+    setting(
+        "telemetry.service_name",
+        &["KEYWHEEL_TELEMETRY_SERVICE_NAME", "OTEL_SERVICE_NAME"],
+        "keywheel",
+        "what the collector calls this server",
+    ),
+    setting(
         "core_dumps",
         &["KEYWHEEL_CORE_DUMPS"],
         "false",

@@ -1,3 +1,4 @@
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
@@ -65,13 +66,30 @@ where
     let subscriber = fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        // It would be told on stderr, and panic where that is what cannot be written to.
-        .log_internal_errors(false)
-        .with_ansi(terminal);
+        .with_ansi(terminal)
+        // On a full disk the complaint could not be written either, and that would be a panic.
+        .log_internal_errors(false);
     // A second start in one process, as in tests, keeps the first log.
     let _ = if settings.json.unwrap_or(!terminal) {
         subscriber.json().flatten_event(true).finish().try_init()
     } else {
         subscriber.with_target(false).finish().try_init()
     };
+    tell_panics();
+}
+
+/// A panic is a line of the log like any other, escaped like any other.
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(
+            event = "panicked",
+            place,
+            backtrace,
+            "{}",
+            panic.payload_as_str().unwrap_or_default()
+        );
+    }));
 }

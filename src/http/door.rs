@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::blocking::NotDone;
 use super::line::{Full, Line};
 use super::response::{Refusal, oauth, tell_quota};
+use super::tag::Tag;
 use super::{Panicked, State, form, peer};
 use crate::failpoint::failpoint;
 use crate::oauth::{ClientId, ErrorCode, OAuthError, Parameter};
@@ -22,6 +23,7 @@ use crate::server::{
     AskedGrant, ClientCredentials, Context, Decision, Endpoint, Exchanging, Failure, Introspection, Outcome, QuotaLeft,
     Reach, Server, TokenError, TokenRequest, TokenResponse,
 };
+use crate::timed::Timed;
 
 /// What a rule answers: a JSON document, and of a token what it left of the client's quota.
 pub(super) trait Answer: Serialize + Send + 'static {
@@ -51,16 +53,15 @@ pub(super) async fn answer<T: Answer>(
     rule: Rule<T>,
 ) -> HttpResponse {
     let mut grant_type = AskedGrant::default();
-    let (outcome, response) = match decided(&state, &request, payload, endpoint, rule, &mut grant_type).await {
+    let tag = Tag::of(&state, &request);
+    let (outcome, response) = match decided(&state, (&request, &tag), payload, endpoint, rule, &mut grant_type).await {
         Ok(answer) => match written(&answer) {
             Ok(body) => (Outcome::Ok, granted(answer.quota_left(), body)),
-            Err(_) => (
-                Outcome::Error(ErrorCode::ServerError),
-                Refusal::failed(ErrorCode::ServerError).response(),
-            ),
+            Err(_) => refused(&tag, &Refusal::failed(ErrorCode::ServerError)),
         },
-        Err(refusal) => (refusal.outcome(), refusal.response()),
+        Err(refusal) => refused(&tag, &refusal),
     };
+    tag.tell(|told| (told.grant_type, told.outcome) = (grant_type, Some(outcome)));
     state.server.metrics().answered(endpoint, grant_type, outcome);
     failpoint!("answer.ready");
     response
@@ -72,6 +73,13 @@ fn granted(quota_left: Option<QuotaLeft>, body: Vec<u8>) -> HttpResponse {
         tell_quota(&mut response, left);
     }
     response.body(body)
+}
+
+/// What is answered to who is refused.
+pub(super) fn refused(tag: &Tag, refusal: &Refusal) -> (Outcome, HttpResponse) {
+    let mut response = refusal.response();
+    tag.name(response.headers_mut());
+    (refusal.outcome(), response)
 }
 
 /// An answer in one piece of memory, which an access token of the usual size fits into.
@@ -100,14 +108,14 @@ pub(super) fn options(methods: &'static str) -> HttpResponse {
 
 async fn decided<T: Send + 'static>(
     state: &web::Data<State>,
-    request: &HttpRequest,
+    (request, tag): (&HttpRequest, &Tag),
     payload: web::Payload,
     endpoint: Endpoint,
     rule: Rule<T>,
     grant_type: &mut AskedGrant,
 ) -> Result<T, Refusal> {
     let refused = |client: Option<&ClientId>, address: Option<IpAddr>, refusal: &Refusal| {
-        log_refusal(state, request, client, address, refusal);
+        log_refusal(state, (request, tag), client, address, refusal);
     };
     let authorization = the_authorization(request);
     let address = peer::address(request, &state.trusted_proxies);
@@ -118,11 +126,13 @@ async fn decided<T: Send + 'static>(
         Refusal::of(OAuthError::invalid_request(
             "X-Forwarded-For is not a list of addresses",
         ))
-    })?;
+    });
+    let address = address.inspect_err(|refusal| refused(None, None, refusal))?;
+    let authorization = authorization.inspect_err(|refusal| refused(None, address, refusal))?;
     let token_request = TokenRequest::new(
         parameters,
-        ClientCredentials::new(authorization?),
-        (address, peer::request_id(request, &state.trusted_proxies)),
+        ClientCredentials::new(authorization),
+        (address, tag.id().clone()),
     );
     let named = token_request
         .parameters
@@ -132,7 +142,7 @@ async fn decided<T: Send + 'static>(
         Endpoint::Token => Some(Line::of(request)?),
         _ => None,
     };
-    door(state, line, token_request, rule)
+    door((state, tag), line, token_request, rule)
         .await
         .inspect_err(|refusal| refused(named.as_ref(), address, refusal))
 }
@@ -141,7 +151,7 @@ async fn decided<T: Send + 'static>(
 /// request stands in line. What is left to be written then is written by others, without a thread that waits for it. Everything
 /// else hops to a thread that may wait.
 async fn door<T: Send + 'static>(
-    state: &web::Data<State>,
+    (state, tag): (&web::Data<State>, &Tag),
     line: Option<&Line>,
     request: TokenRequest,
     rule: Rule<T>,
@@ -154,22 +164,24 @@ async fn door<T: Send + 'static>(
         ),
         None => None,
     };
-    let decided = decide(state, Reach::Memory, |cx| rule(&state.server, &request, cx));
+    let decided = decide(state, tag, Reach::Memory, |cx| rule(&state.server, &request, cx));
     drop(turn);
+    tag.tell(|told| told.client = request.client().cloned());
     let reach = match decided {
         Ok(Decision::Answer(answer)) => return Ok(answer),
-        Ok(Decision::Once(answer, exchanging)) => match exchanged(state, *exchanging).await? {
+        Ok(Decision::Once(answer, exchanging)) => match exchanged(state, tag, *exchanging).await? {
             true => return Ok(answer),
             false => Reach::Storage,
         },
         Err(Decided::Refused(refusal)) => return Err(refusal),
         Err(Decided::Needs(reach)) => reach,
     };
-    hop(state, Arc::new(request), rule, reach).await
+    hop((state, tag), Arc::new(request), rule, reach).await
 }
 
 /// Whether a refresh token was exchanged. Who hangs up, or waits too long, before it is their turn has not used it.
-async fn exchanged(state: &State, exchanging: Exchanging) -> Result<bool, Refusal> {
+async fn exchanged(state: &State, tag: &Tag, exchanging: Exchanging) -> Result<bool, Refusal> {
+    let begun = tag.is_traced().then(Instant::now);
     let (done, outcome) = oneshot::channel();
     let waiting = state.server.exchange(exchanging, |outcome| drop(done.send(outcome)));
     let mut outcome = pin!(outcome);
@@ -178,10 +190,15 @@ async fn exchanged(state: &State, exchanging: Exchanging) -> Result<bool, Refusa
         Err(_elapsed) => outcome.await,
         Ok(outcome) => outcome,
     };
+    if let Some(begun) = begun {
+        let ended = Instant::now();
+        let part = state.server.exchange_part();
+        tag.tell(|told| told.parts.push(Timed { part, begun, ended }));
+    }
     match outcome {
         Ok(Ok(exchanged)) => Ok(exchanged),
         Ok(Err(failure)) => {
-            log(state, &failure);
+            log(state, tag, &failure);
             Err(Refusal::failed(failure.code()))
         }
         Err(_panicked) => Err(Refusal::failed(ErrorCode::ServerError)),
@@ -193,7 +210,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Each kind of waiting has a pool of its own, so that logins hold up nobody who only needs the database.
 async fn hop<T: Send + 'static>(
-    state: &web::Data<State>,
+    (state, tag): (&web::Data<State>, &Tag),
     request: Arc<TokenRequest>,
     rule: Rule<T>,
     mut reach: Reach,
@@ -204,11 +221,13 @@ async fn hop<T: Send + 'static>(
         } else {
             &state.logins
         };
-        let (state, request) = (state.clone(), Arc::clone(&request));
-        match pool
-            .run(move || decide(&state, reach, |cx| rule(&state.server, &request, cx)))
-            .await
-        {
+        let work = {
+            let (state, tag, request) = (state.clone(), tag.clone(), Arc::clone(&request));
+            move || decide(&state, &tag, reach, |cx| rule(&state.server, &request, cx))
+        };
+        let done = pool.run(work).await;
+        tag.tell(|told| told.client = request.client().cloned());
+        match done {
             Ok(Ok(Decision::Answer(answer))) => return Ok(answer),
             Ok(Err(Decided::Refused(refusal))) => return Err(refusal),
             Ok(Err(Decided::Needs(farther))) if farther > reach => reach = farther,
@@ -229,17 +248,18 @@ pub(super) enum Decided {
 /// Asks the rules.
 pub(super) fn decide<T>(
     state: &State,
+    tag: &Tag,
     reach: Reach,
     rules: impl FnOnce(&mut Context<'_>) -> Result<T, TokenError>,
 ) -> Result<T, Decided> {
-    match state.attempt(reach, rules) {
+    match state.attempt(tag, reach, rules) {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(TokenError::Needs(reach))) => Err(Decided::Needs(reach)),
         Ok(Err(TokenError::Refused(error))) => Err(Decided::Refused(Refusal::of(error))),
         Ok(Err(TokenError::Throttled(wait))) => Err(Decided::Refused(Refusal::too_many(wait))),
         Ok(Err(TokenError::OverQuota(left))) => Err(Decided::Refused(Refusal::over_quota(left))),
         Ok(Err(TokenError::Failed(failure))) => {
-            log(state, &failure);
+            log(state, tag, &failure);
             Err(Decided::Refused(Refusal::failed(failure.code())))
         }
         Err(Panicked) => Err(Decided::Refused(Refusal::failed(ErrorCode::ServerError))),
@@ -249,25 +269,28 @@ pub(super) fn decide<T>(
 /// Tells the operator why a request was refused, unless there are too many of them.
 pub(super) fn log_refusal(
     state: &State,
-    request: &HttpRequest,
+    (request, tag): (&HttpRequest, &Tag),
     client: Option<&ClientId>,
     address: Option<IpAddr>,
     refusal: &Refusal,
 ) {
     if let Some(suppressed) = state.refusals.admit(Instant::now()) {
-        let client = client.map_or("-", ClientId::as_str);
+        // What is nobody's name may be anything: people paste secrets into the wrong field.
+        let client = client.filter(|client| state.server.remembers(client));
+        let (client, request_id) = (client.map_or("-", ClientId::as_str), tag.id());
         // The pattern: what stands in its place may be anything.
         let path = request.match_pattern().unwrap_or_default();
         let reason = refusal.reason();
-        info!(event = "token.refused", path, client, ?address, reason, suppressed);
+        info!(event = "token.refused", %request_id, path, client, ?address, reason, suppressed);
     }
 }
 
-fn log(state: &State, failure: &Failure) {
+fn log(state: &State, tag: &Tag, failure: &Failure) {
     let Some(suppressed) = state.failures.admit(Instant::now()) else {
         return;
     };
-    error!(event = "token.failed", cause = failure.with_causes(), suppressed);
+    let (request_id, cause) = (tag.id(), failure.with_causes());
+    error!(event = "token.failed", %request_id, cause, suppressed);
 }
 
 /// The one `Authorization` header. Two of them are two identities (RFC 6749 §2.3), and so are two in one: base64 has no comma.

@@ -25,14 +25,19 @@ mod register;
 mod response;
 mod routes;
 mod sampled;
+mod span;
+mod tag;
 mod tls;
 mod token;
+mod trace;
+mod trace_context;
 mod unread;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
+use std::time::Instant;
 
 use actix_web::dev::Server as HttpServerHandle;
 use actix_web::{App, web};
@@ -46,7 +51,10 @@ use self::line::Line;
 use self::listener::Bounds;
 pub use self::routes::ENDPOINTS;
 use self::sampled::Sampled;
+pub use self::span::{Attribute, FinishedTrace, Span, SpanKind};
+use self::tag::Tag;
 pub use self::tls::{Tls, TlsError, TlsIdentity, TlsText};
+pub use self::trace::Tracing;
 use crate::server::{Context, Edge, Failure, Reach, Server};
 
 /// What the web floor needs to know of the configuration.
@@ -68,6 +76,8 @@ pub struct Settings {
     pub blocking: BlockingSettings,
     /// Bounds of the work that waits for passwords.
     pub logins: BlockingSettings,
+    /// Which requests are traced; `None` for none.
+    pub tracing: Option<Tracing>,
 }
 
 impl Settings {
@@ -94,6 +104,7 @@ pub struct State {
     jitter: AtomicU8,
     trusted_proxies: Vec<IpNet>,
     allowed_hosts: Vec<String>,
+    tracing: Option<Tracing>,
     jwks: ArcSwap<documents::Written>,
     metadata: ArcSwap<documents::Written>,
     api: Arc<admin::Api>,
@@ -113,6 +124,7 @@ impl State {
             jitter: AtomicU8::new(0),
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
+            tracing: settings.tracing.clone(),
             jwks: ArcSwap::default(),
             metadata: ArcSwap::default(),
             api: admin::Api::new(&issuer),
@@ -125,19 +137,23 @@ impl State {
     /// live on.
     fn attempt<T, E: From<Failure>>(
         &self,
+        tag: &Tag,
         reach: Reach,
         work: impl FnOnce(&mut Context<'_>) -> Result<T, E>,
     ) -> Result<Result<T, E>, Panicked> {
-        let attempted = catch_unwind(AssertUnwindSafe(|| {
+        let attempt = AssertUnwindSafe(|| {
             let mut rng = self.edge.rng()?;
             work(&mut Context {
                 now: self.edge.now(),
                 rng: &mut rng,
                 reach,
             })
-        }));
+        });
+        let attempted = tag.watched(|| catch_unwind(attempt));
         attempted.map_err(|_payload| {
-            error!("a request panicked");
+            if let Some(suppressed) = self.failures.admit(Instant::now()) {
+                error!(event = "request.panicked", request_id = %tag.id(), suppressed, "a request panicked");
+            }
             Panicked
         })
     }

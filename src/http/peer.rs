@@ -42,14 +42,21 @@ pub(super) fn address(request: &HttpRequest, trusted: &[IpNet]) -> Result<Option
     ))
 }
 
+/// Whether a trusted proxy sent the request.
+pub(super) fn is_trusted(request: &HttpRequest, trusted: &[IpNet]) -> bool {
+    if trusted.is_empty() {
+        return false;
+    }
+    let Some(socket) = request.peer_addr().map(|address| address.ip().to_canonical()) else {
+        return false;
+    };
+    trusted.iter().any(|network| network.contains(&socket))
+}
+
 /// The name that a trusted proxy gave the request, by which its log and the audit trail can be laid side by side. Nobody else's counts,
 /// and neither does one that is not a plain word of at most 64 characters.
 pub(super) fn request_id(request: &HttpRequest, trusted: &[IpNet]) -> Option<String> {
-    if trusted.is_empty() {
-        return None;
-    }
-    let socket = request.peer_addr()?.ip().to_canonical();
-    if !trusted.iter().any(|network| network.contains(&socket)) {
+    if !is_trusted(request, trusted) {
         return None;
     }
     let mut values = request.headers().get_all("x-request-id");

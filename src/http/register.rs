@@ -12,6 +12,7 @@ use super::body::{self, NoJson};
 use super::door::{self, Decided};
 use super::response::{Refusal, oauth};
 use super::routes::ENDPOINTS;
+use super::tag::Tag;
 use super::{State, peer};
 use crate::oauth::{ClientId, ErrorCode, OAuthError};
 use crate::server::{
@@ -21,72 +22,78 @@ use crate::server::{
 
 /// `POST /oauth2/register` (RFC 7591 §3).
 pub(super) async fn register(state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let tag = Tag::of(&state, &request);
     let outcome = async {
         let (asked, requested) = asked_with_document(&state, &request, payload).await?;
         let rule = move |server: &Server, cx: &mut Context<'_>| server.register(&asked, &requested, cx);
-        document(StatusCode::CREATED, &decided(&state, rule).await?)
+        document(StatusCode::CREATED, &decided((&state, &tag), rule).await?)
     };
-    answer(&state, &request, outcome.await)
+    answer(&state, (&request, &tag), outcome.await)
 }
 
 /// `GET /oauth2/register/{client_id}` (RFC 7592 §2.1).
 pub(super) async fn read(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let tag = Tag::of(&state, &request);
     let outcome = async {
         let (asked, client_id) = (asked(&state, &request)?, segment(&request, "client_id"));
         let rule = move |server: &Server, _: &mut Context<'_>| server.read_registration(&client_id, &asked);
-        document(StatusCode::OK, &decided(&state, rule).await?)
+        document(StatusCode::OK, &decided((&state, &tag), rule).await?)
     };
-    answer(&state, &request, outcome.await)
+    answer(&state, (&request, &tag), outcome.await)
 }
 
 /// `PUT /oauth2/register/{client_id}` (RFC 7592 §2.2).
 pub(super) async fn update(state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let tag = Tag::of(&state, &request);
     let outcome = async {
         let client_id = segment(&request, "client_id");
         let (asked, requested) = asked_with_document(&state, &request, payload).await?;
         let rule =
             move |server: &Server, cx: &mut Context<'_>| server.update_registration(&client_id, &asked, &requested, cx);
-        document(StatusCode::OK, &decided(&state, rule).await?)
+        document(StatusCode::OK, &decided((&state, &tag), rule).await?)
     };
-    answer(&state, &request, outcome.await)
+    answer(&state, (&request, &tag), outcome.await)
 }
 
 /// `DELETE /oauth2/register/{client_id}` (RFC 7592 §2.3).
 pub(super) async fn delete(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let tag = Tag::of(&state, &request);
     let outcome = async {
         let (asked, client_id) = (asked(&state, &request)?, segment(&request, "client_id"));
         let rule = move |server: &Server, cx: &mut Context<'_>| server.delete_registration(&client_id, &asked, cx);
-        decided(&state, rule).await?;
+        decided((&state, &tag), rule).await?;
         Ok(no_content())
     };
-    answer(&state, &request, outcome.await)
+    answer(&state, (&request, &tag), outcome.await)
 }
 
 /// `POST /oauth2/register/{client_id}/secrets`: a further secret. No RFC has it.
 pub(super) async fn add_secret(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let tag = Tag::of(&state, &request);
     let outcome = async {
         let (asked, client_id) = (asked(&state, &request)?, segment(&request, "client_id"));
         let rule =
             move |server: &Server, cx: &mut Context<'_>| server.add_secret_of_registration(&client_id, &asked, cx);
-        document(StatusCode::CREATED, &decided(&state, rule).await?)
+        document(StatusCode::CREATED, &decided((&state, &tag), rule).await?)
     };
-    answer(&state, &request, outcome.await)
+    answer(&state, (&request, &tag), outcome.await)
 }
 
 /// `DELETE /oauth2/register/{client_id}/secrets/{secret_id}`: the end of one secret. No RFC has it.
 pub(super) async fn revoke_secret(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let tag = Tag::of(&state, &request);
     let outcome = async {
         let (asked, client_id) = (asked(&state, &request)?, segment(&request, "client_id"));
         let secret_id = segment(&request, "secret_id");
         let rule = move |server: &Server, cx: &mut Context<'_>| {
             server.revoke_secret_of_registration(&client_id, &secret_id, &asked, cx)
         };
-        match decided(&state, rule).await? {
+        match decided((&state, &tag), rule).await? {
             Some(()) => Ok(no_content()),
             None => Err(Refusal::absent("the client has no secret with this identifier")),
         }
     };
-    answer(&state, &request, outcome.await)
+    answer(&state, (&request, &tag), outcome.await)
 }
 
 /// Who asks and for what. The body is read first, so that the connection can go on after a refusal, and judged last.
@@ -139,12 +146,12 @@ fn segment(request: &HttpRequest, name: &str) -> String {
 
 /// Asks the rules on a thread that may wait: all of them need the database.
 async fn decided<T: Send + 'static>(
-    state: &web::Data<State>,
+    (state, tag): (&web::Data<State>, &Tag),
     rule: impl FnOnce(&Server, &mut Context<'_>) -> Result<T, TokenError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let work = {
-        let state = state.clone();
-        move || door::decide(&state, Reach::Storage, |cx| rule(&state.server, cx))
+        let (state, tag) = (state.clone(), tag.clone());
+        move || door::decide(&state, &tag, Reach::Storage, |cx| rule(&state.server, cx))
     };
     match state.blocking.run(work).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -167,16 +174,17 @@ fn document(status: StatusCode, body: &impl Serialize) -> Result<HttpResponse, R
 }
 
 /// Counts the answer. Its URL may tell a client's identifier, so no link leads away with it.
-fn answer(state: &State, request: &HttpRequest, outcome: Result<HttpResponse, Refusal>) -> HttpResponse {
+fn answer(state: &State, (request, tag): (&HttpRequest, &Tag), outcome: Result<HttpResponse, Refusal>) -> HttpResponse {
     let (counted, mut response) = match outcome {
         Ok(response) => (Outcome::Ok, response),
         Err(refusal) => {
             let client = ClientId::parse(&segment(request, "client_id")).ok();
             let address = peer::address(request, &state.trusted_proxies).ok().flatten();
-            door::log_refusal(state, request, client.as_ref(), address, &refusal);
-            (refusal.outcome(), refusal.response())
+            door::log_refusal(state, (request, tag), client.as_ref(), address, &refusal);
+            door::refused(tag, &refusal)
         }
     };
+    tag.tell(|told| told.outcome = Some(counted));
     state
         .server
         .metrics()

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::algorithm::{jwa, verification};
 use super::{Certificate, CertificateError, KeyError, PublicKey, Signer, TrustAnchors};
 use crate::oauth::{Jwk, NumericDate, Seconds, SigningAlgorithm, Thumbprint, TokenType, base64url};
+use crate::timed::{Part, timed};
 
 /// The stored facts of a signing key, except its sealed private half. Everything else follows from them and from the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +135,10 @@ impl SigningKey {
         token.push_str(header);
         token.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let signature = signer.sign(token.as_bytes()).map_err(|error| failed(Some(error)))?;
+        let signature = timed(Part::Signature(self.record.alg.as_str()), || {
+            signer.sign(token.as_bytes())
+        });
+        let signature = signature.map_err(|error| failed(Some(error)))?;
         token.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)

@@ -18,14 +18,8 @@ pub(super) fn login_refused(
     request: &TokenRequest,
     at: NumericDate,
 ) -> AuditEvent {
-    event(
-        "login.refused",
-        user.map_or("unknown", |user| user.user_id.as_str()),
-        client,
-        request,
-        at,
-        json!({}),
-    )
+    let actor = user.map_or("unknown", |user| user.user_id.as_str());
+    refusal(event("login.refused", actor, client, request, at, json!({})), request)
 }
 
 /// A refresh token was exchanged.
@@ -48,7 +42,10 @@ pub(super) fn refresh_reuse(
 ) -> AuditEvent {
     let detail =
         json!({"family": record.family.id.as_str(), "generation": record.generation, "rotated_at": record.rotated_at});
-    event("refresh.reuse", subject(client, record), client, request, at, detail)
+    refusal(
+        event("refresh.reuse", subject(client, record), client, request, at, detail),
+        request,
+    )
 }
 
 /// A client presented the refresh token of another.
@@ -58,13 +55,11 @@ pub(super) fn refresh_cross_client(
     request: &TokenRequest,
     at: NumericDate,
 ) -> AuditEvent {
-    event(
-        "refresh.cross_client",
-        client.client_id.as_str(),
-        client,
+    let detail = json!({"family": record.family.id.as_str()});
+    let actor = client.client_id.as_str();
+    refusal(
+        event("refresh.cross_client", actor, client, request, at, detail),
         request,
-        at,
-        json!({"family": record.family.id.as_str()}),
     )
 }
 
@@ -97,6 +92,14 @@ pub(super) fn access_token_revoked(client: &Client, jti: &str, request: &TokenRe
     )
 }
 
+/// Who is refused is told what the request is called, so the trail has it, whoever named it.
+fn refusal(mut event: AuditEvent, request: &TokenRequest) -> AuditEvent {
+    if let Value::Object(members) = &mut event.detail {
+        members.insert("request_id".to_owned(), request.request_id.to_string().into());
+    }
+    event
+}
+
 fn subject<'a>(client: &'a Client, record: &'a RefreshTokenRecord) -> &'a str {
     record
         .family
@@ -120,8 +123,8 @@ fn event(
     if let Some(secret_id) = request.secret_id() {
         members.insert("secret_id".to_owned(), secret_id.into());
     }
-    if let Some(request_id) = &request.request_id {
-        members.insert("request_id".to_owned(), request_id.as_str().into());
+    if let Some(request_id) = request.request_id.given() {
+        members.insert("request_id".to_owned(), request_id.into());
     }
     if let Some(address) = request.address {
         members.insert("address".to_owned(), address.to_string().into());

@@ -70,6 +70,11 @@ impl Directory {
         }
     }
 
+    /// Whether this client is in memory.
+    pub(super) fn remembers(&self, id: &ClientId) -> bool {
+        self.known.contains_key(id)
+    }
+
     fn load(&self, id: &ClientId) -> Result<Option<Arc<RegisteredClient>>, Failure> {
         self.misses.fetch_add(1, Ordering::Relaxed);
         let generation = self.generation.load(Ordering::Acquire);

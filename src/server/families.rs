@@ -14,6 +14,7 @@ use crate::oauth::{ErrorCode, NumericDate, OAuthError, RefreshToken, Seconds, Se
 use crate::storage::{
     self, AuditEvent, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome, Waiting,
 };
+use crate::timed::Part;
 
 /// How a presented refresh token stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,8 @@ fn judged(
         Judgement::Reused => {
             let event = audit::refresh_reuse(&client.client, &record, request, cx.now);
             server.store.revoke_family(&record.family.id, cx.now, "reuse", &event)?;
-            warn!(event = "refresh.reuse", family = %record.family.id, client = %client.client.client_id, "ended a family");
+            let (family, client, request_id) = (&record.family.id, &client.client.client_id, &request.request_id);
+            warn!(event = "refresh.reuse", %family, %client, %request_id, "ended a family");
             Err(refused("the refresh token was used before").into())
         }
     }
@@ -157,6 +159,11 @@ pub struct Exchanging {
 }
 
 impl Server {
+    /// What such an exchange is called in a trace.
+    pub(crate) fn exchange_part(&self) -> Part {
+        self.store.part("exchange")
+    }
+
     /// Has a refresh token exchanged without waiting. `done` is told, on a thread of the database's, whether it was; false says that
     /// something has changed meanwhile, and that the request is to be decided again by who may wait. As long as its turn has not come,
     /// the exchange can be given up, and is when nobody waits for it.

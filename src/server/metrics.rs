@@ -30,6 +30,8 @@ pub struct Metrics {
     oldest_expired: Gauge,
     swept_rows: Counter,
     clock_ahead: Gauge,
+    spans_exported: Counter,
+    spans_dropped: Counter,
     secrets_expiring: Family<ExpiryLabels, Gauge>,
     key_age: Family<KeyLabels, Gauge>,
     key_activation: Family<KeyLabels, Gauge>,
@@ -50,6 +52,13 @@ impl From<Option<&str>> for AskedGrant {
             known.find(|known| *known == name)
         };
         AskedGrant(grant_type.map_or("", |name| known(name).unwrap_or("other")))
+    }
+}
+
+impl AskedGrant {
+    /// The label; empty where nothing is asked for.
+    pub fn as_str(self) -> &'static str {
+        self.0
     }
 }
 
@@ -234,6 +243,18 @@ impl Metrics {
             Unit::Seconds,
             clock_ahead.clone(),
         );
+        let spans_exported = Counter::default();
+        registry.register(
+            "spans_exported",
+            "Spans of traces that the collector took",
+            spans_exported.clone(),
+        );
+        let spans_dropped = Counter::default();
+        registry.register(
+            "spans_dropped",
+            "Spans of traces that were lost, because the collector did not take them in time",
+            spans_dropped.clone(),
+        );
         let secrets_expiring = Family::default();
         registry.register(
             "client_secrets_expiring",
@@ -296,6 +317,8 @@ impl Metrics {
             oldest_expired,
             swept_rows,
             clock_ahead,
+            spans_exported,
+            spans_dropped,
             secrets_expiring,
             key_age,
             key_activation,
@@ -331,6 +354,16 @@ impl Metrics {
         self.log_lines_dropped
             .inner()
             .store(total, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Counts spans that the collector has.
+    pub fn spans_exported(&self, number: usize) {
+        self.spans_exported.inc_by(number as u64);
+    }
+
+    /// Counts spans that nobody has.
+    pub fn spans_dropped(&self, number: usize) {
+        self.spans_dropped.inc_by(number as u64);
     }
 
     pub(super) fn signed(&self) {

@@ -28,6 +28,7 @@ mod metrics;
 pub mod password;
 mod quotas;
 mod registration;
+mod request_id;
 mod restore;
 mod reusable_tokens;
 mod revocation;
@@ -58,6 +59,7 @@ pub use metadata::Endpoints;
 pub use metrics::{AskedGrant, Endpoint, Metrics, Outcome};
 pub use quotas::QuotaLeft;
 pub use registration::{AddedSecret, BearerToken, ClientInformation, RegistrationRequest, RequestedMetadata};
+pub use request_id::RequestId;
 pub use restore::{BarredKey, Remembered, Restored};
 pub use rotation::{Turn, Wheel, WheelSettings};
 pub use token::TokenRequest;
@@ -82,7 +84,7 @@ use self::standstill::Standstill;
 use self::successors::Successors;
 use self::usage::Usage;
 use self::verified_tokens::VerifiedTokens;
-use crate::oauth::{GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
+use crate::oauth::{ClientId, GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
 use crate::storage::Store;
 pub use crate::storage::Waiting;
 
@@ -171,6 +173,7 @@ impl Server {
         }
         // Before anything is loaded: what changes from here on is seen at the first tick.
         let last_change = store.latest_change()?;
+        request_id::seed(cx.rng);
         let mut uid = [0; 16];
         cx.rng.fill_bytes(&mut uid);
         store.identify(&base64url(&uid))?;
@@ -242,6 +245,11 @@ impl Server {
     /// What the server tells about itself, derived from what it dispatches on (RFC 8414).
     pub fn metadata(&self, endpoints: Endpoints, now: NumericDate) -> ServerMetadata {
         metadata::describe(&self.settings, endpoints, &self.wheel.turn(now), now)
+    }
+
+    /// Whether there is a client with this identifier, as far as this node knows from memory.
+    pub fn remembers(&self, client: &ClientId) -> bool {
+        self.directory.remembers(client)
     }
 
     /// Counts a fetch of the JWK set as it is in `turn`.

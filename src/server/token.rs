@@ -6,7 +6,7 @@ use super::families::{self, Concluded};
 use super::grants::{GRANTS, Grant, Limits};
 use super::issuer::{self, AccessToken, TokenResponse};
 use super::reusable_tokens::Asked;
-use super::{Context, Decision, Failure, RegisteredClient, Server, TokenError};
+use super::{Context, Decision, Failure, RegisteredClient, RequestId, Server, TokenError};
 use crate::failpoint::failpoint;
 use crate::oauth::{
     Audience, Audiences, Client, ClientId, ErrorCode, GrantType, NumericDate, OAuthError, Parameter, Parameters, Scope,
@@ -23,8 +23,8 @@ pub struct TokenRequest {
     pub credentials: ClientCredentials,
     /// Where the request comes from, as far as that is known.
     pub address: Option<IpAddr>,
-    /// How the proxy in front names it, as far as there is one.
-    pub request_id: Option<String>,
+    /// How it is called.
+    pub request_id: RequestId,
     /// Who was authenticated when the request was first looked at; it may be looked at again with a longer reach.
     authenticated: OnceLock<Authenticated>,
 }
@@ -34,7 +34,7 @@ impl TokenRequest {
     pub fn new(
         parameters: Parameters,
         credentials: ClientCredentials,
-        (address, request_id): (Option<IpAddr>, Option<String>),
+        (address, request_id): (Option<IpAddr>, RequestId),
     ) -> Self {
         TokenRequest {
             parameters,
@@ -43,6 +43,11 @@ impl TokenRequest {
             request_id,
             authenticated: OnceLock::new(),
         }
+    }
+
+    /// The client, once it has proved who it is.
+    pub fn client(&self) -> Option<&ClientId> {
+        Some(&self.authenticated.get()?.client.client.client_id)
     }
 
     /// The secret with which its client proved who it is.

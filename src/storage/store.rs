@@ -20,6 +20,7 @@ use super::sqlite;
 use super::url::{DatabaseUrl, Session, Target};
 use super::writer::Writer;
 use crate::oauth::NumericDate;
+use crate::timed::{Part, timed};
 
 /// Where the database is and how patiently it is used.
 #[derive(Debug, Clone)]
@@ -196,7 +197,16 @@ impl Store {
 
     /// One statement that reads, or several that need not see the same moment.
     pub(super) fn read<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
-        self.inner.pool.run(intention)
+        timed(self.part("read"), || self.inner.pool.run(intention))
+    }
+
+    /// A part of a request that is done here.
+    pub(crate) fn part(&self, operation: &'static str) -> Part {
+        let system = match &self.inner.company {
+            Company::Writer(_) => "sqlite",
+            Company::Couriers(_) => "postgresql",
+        };
+        Part::Database { system, operation }
     }
 
     /// One statement that writes. It needs no transaction of its own on PostgreSQL, which saves two round trips.
@@ -204,10 +214,10 @@ impl Store {
         &self,
         statement: impl FnOnce(&mut Conn) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        match &self.inner.company {
+        timed(self.part("write"), || match &self.inner.company {
             Company::Writer(writer) => writer.submit(statement),
-            Company::Couriers(_) => self.read(statement),
-        }
+            Company::Couriers(_) => self.inner.pool.run(statement),
+        })
     }
 
     /// The same for a statement that may be run again after a rollback, which many ask for at once: on SQLite it is cheaper.
@@ -215,10 +225,10 @@ impl Store {
         &self,
         statement: impl Fn(&mut Conn) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        match &self.inner.company {
+        timed(self.part("write"), || match &self.inner.company {
             Company::Writer(writer) => writer.submit_repeatable(statement),
-            Company::Couriers(_) => self.read(statement),
-        }
+            Company::Couriers(_) => self.inner.pool.run(statement),
+        })
     }
 
     /// A transaction of an administrator, or of the key wheel: whatever it changes is announced to all nodes and, with its
@@ -283,10 +293,10 @@ impl Store {
             audit::insert(conn, &effect.events)?;
             Ok(effect.outcome)
         };
-        match &self.inner.company {
+        timed(self.part("transaction"), || match &self.inner.company {
             Company::Writer(writer) => writer.submit(transaction),
-            Company::Couriers(_) => self.read(|conn| conn.transaction(first, transaction)),
-        }
+            Company::Couriers(_) => self.inner.pool.run(|conn| conn.transaction(first, transaction)),
+        })
     }
 }
 

@@ -15,6 +15,8 @@ mod audit;
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod canaries;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod client_auth;
@@ -105,5 +107,7 @@ mod tls;
 mod token;
 #[cfg(test)]
 mod token_reuse;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod transport;

@@ -1,7 +1,7 @@
 //! Where the bytes of private keys are not: in the log, the environment, the arguments, the database, a backup, the folder of keys,
 //! a core dump; and, once a key is barred or has retired, in the memory of the process.
 
-mod search;
+pub(crate) mod search;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -127,7 +127,7 @@ fn a_process_leaves_no_core_dump_unless_it_is_asked_to() {
 }
 
 /// Every private key in the database, opened.
-fn private_keys(folder: &Folder, database: &Database) -> Vec<PrivateKey> {
+pub(crate) fn private_keys(folder: &Folder, database: &Database) -> Vec<PrivateKey> {
     let store = database.open();
     let master_key = MasterKey::parse(&fs::read_to_string(folder.master_key()).unwrap()).unwrap();
     let mut cx = Context {
@@ -218,7 +218,7 @@ fn sign(served: &Served, secret: &str) {
 }
 
 /// All files in a folder and those below it.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let below = |entry: std::io::Result<fs::DirEntry>| {
         let path = entry.unwrap().path();
         if path.is_dir() { files(&path) } else { vec![path] }

@@ -3,13 +3,13 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::problem::Problem;
+use super::problem::{Problem, without_values};
 use crate::oauth::{Audience, Audiences, Scope};
 
 /// A word of a member.
 pub(super) fn word<T: FromStr<Err: Display>>(member: &str, name: &str) -> Result<T, Problem> {
     name.parse()
-        .map_err(|error: T::Err| Problem::invalid(member, error.to_string()))
+        .map_err(|error: T::Err| Problem::invalid(member, without_values(&error.to_string())))
 }
 
 /// Words of a member, each once.

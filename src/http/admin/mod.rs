@@ -29,8 +29,7 @@ use actix_web::http::header::{
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse, web};
-use rand::CryptoRng;
-use tracing::info;
+use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use self::call::{Call, Sent};
@@ -38,8 +37,9 @@ use self::operation::{Answer, Operation};
 use self::problem::Problem;
 use super::blocking::NotDone;
 use super::routes::read;
+use super::tag::Tag;
 use super::{Panicked, State, bearer, body, peer};
-use crate::oauth::{IssuerUrl, base64url};
+use crate::oauth::IssuerUrl;
 use crate::server::admin::Admitted;
 use crate::server::{AskedGrant, Context, Endpoint, Outcome, Reach};
 
@@ -149,7 +149,7 @@ const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 fn not_allowed(allowed: &str) -> HttpResponse {
-    let mut response = Problem::of(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here").response("");
+    let mut response = Problem::of(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here").response();
     if let Ok(allowed) = HeaderValue::from_str(allowed) {
         response.headers_mut().insert(ALLOW, allowed);
     }
@@ -167,7 +167,7 @@ async fn handle(api: Arc<Api>, state: web::Data<State>, request: HttpRequest, pa
     match api.find(&path, request.method()) {
         Found::Operation(number, places) => operate(&api, (number, places), &state, &request, payload).await,
         Found::Path(allowed) => not_allowed(&allowed),
-        Found::Nothing => Problem::absent("path").response(""),
+        Found::Nothing => Problem::absent("path").response(),
     }
 }
 
@@ -179,26 +179,19 @@ async fn operate(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let request_id = match (peer::request_id(request, &state.trusted_proxies), state.edge.rng()) {
-        (Some(named), _) => named,
-        (None, Ok(mut rng)) => new_request_id(&mut rng),
-        (None, Err(failure)) => return Problem::failed(&failure).response(""),
-    };
-    let answered = answer(api, (number, places), state, request, payload, &request_id).await;
-    let (outcome, response) = match answered {
-        Ok(answer) => (Outcome::Ok, answer.response(&request_id)),
+    let tag = Tag::of(state, request);
+    let operation = api.operations.get(number);
+    tag.tell(|told| told.route = operation.map(|operation| format!("{ROOT}{}", operation.path)));
+    let answered = answer(api, (number, places), (state, &tag), request, payload).await;
+    let (outcome, mut response) = match answered {
+        Ok(answer) => (Outcome::Ok, answer.response()),
         Err(problem) => {
-            let status = problem.status().as_u16();
-            if let Some(suppressed) = state.refusals.admit(Instant::now()) {
-                let operation = api.operations.get(number).map_or("", |operation| operation.id);
-                info!(
-                    event = "administration.refused",
-                    operation, status, request_id, suppressed
-                );
-            }
-            (Outcome::Status(status), problem.response(&request_id))
+            log(state, &tag, operation.map_or("", |operation| operation.id), &problem);
+            (Outcome::Status(problem.status().as_u16()), problem.response())
         }
     };
+    tag.name(response.headers_mut());
+    tag.tell(|told| told.outcome = Some(outcome));
     state
         .server
         .metrics()
@@ -206,11 +199,17 @@ async fn operate(
     response
 }
 
-/// Names a request in the audit trail, the log and the answer.
-fn new_request_id(rng: &mut dyn CryptoRng) -> String {
-    let mut id = [0; 12];
-    rng.fill_bytes(&mut id);
-    base64url(&id)
+/// Tells the operator why a request was refused or failed, unless there are too many of them.
+fn log(state: &State, tag: &Tag, operation: &str, problem: &Problem) {
+    let (now, status, request_id) = (Instant::now(), problem.status().as_u16(), tag.id());
+    if let Some(cause) = problem.cause()
+        && let Some(suppressed) = state.failures.admit(now)
+    {
+        error!(event = "administration.failed", %request_id, operation, cause, suppressed);
+    }
+    if let Some(suppressed) = state.refusals.admit(now) {
+        info!(event = "administration.refused", %request_id, operation, status, suppressed);
+    }
 }
 
 /// What is at a path.
@@ -249,13 +248,12 @@ impl Api {
 async fn answer(
     api: &Arc<Api>,
     (number, places): (usize, BTreeMap<String, String>),
-    state: &web::Data<State>,
+    (state, tag): (&web::Data<State>, &Tag),
     request: &HttpRequest,
     payload: web::Payload,
-    request_id: &str,
 ) -> Result<Answer, Problem> {
     let operation = api.operations.get(number).ok_or(Problem::bug())?;
-    let admitted = admitted(state, operation, request, request_id).await;
+    let admitted = admitted((state, tag), operation, request).await;
     // Who may not come in is not listened to, so what they send is not read.
     let admitted = admitted.map_err(|problem| match operation.body {
         Some(_) => problem.closing(),
@@ -273,7 +271,7 @@ async fn answer(
         idempotency_key: one(request.headers(), &HeaderName::from_static("idempotency-key"))?,
     };
     let (api, reach) = (Arc::clone(api), operation.reach);
-    blocking(state, reach, move |state, cx| {
+    blocking((state, tag), reach, move |state, cx| {
         let operation = api.operations.get(number).ok_or(Problem::bug())?;
         operation.run(&mut Call {
             server: &state.server,
@@ -287,10 +285,9 @@ async fn answer(
 
 /// Who sends the request, if they may.
 async fn admitted(
-    state: &web::Data<State>,
+    (state, tag): (&web::Data<State>, &Tag),
     operation: &Operation,
     request: &HttpRequest,
-    request_id: &str,
 ) -> Result<Admitted, Problem> {
     let address = peer::address(request, &state.trusted_proxies)
         .map_err(|_malformed| Problem::of(StatusCode::BAD_REQUEST, "X-Forwarded-For is not a list of addresses"))?;
@@ -305,12 +302,14 @@ async fn admitted(
             ));
         }
     };
-    let (right, id) = (operation.right, request_id.to_owned());
-    blocking(state, Reach::Storage, move |state, cx| {
+    let (right, id) = (operation.right, tag.id().to_string());
+    let admitted = blocking((state, tag), Reach::Storage, move |state, cx| {
         let admitted = state.server.admit(&token, right, (address, &id), cx);
         admitted.map_err(Problem::not_admitted)
     })
-    .await
+    .await?;
+    tag.tell(|told| told.client = Some(admitted.client_id.clone()));
+    Ok(admitted)
 }
 
 /// A header that may come once.
@@ -334,7 +333,7 @@ fn one(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem
 
 /// Runs work on a thread that may wait.
 async fn blocking<T: Send + 'static>(
-    state: &web::Data<State>,
+    (state, tag): (&web::Data<State>, &Tag),
     reach: Reach,
     work: impl FnOnce(&State, &mut Context<'_>) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -343,8 +342,8 @@ async fn blocking<T: Send + 'static>(
     } else {
         &state.logins
     };
-    let shared = state.clone();
-    let done = pool.run(move || shared.attempt(reach, |cx| work(&shared, cx)));
+    let (shared, tag) = (state.clone(), tag.clone());
+    let done = pool.run(move || shared.attempt(&tag, reach, |cx| work(&shared, cx)));
     match done.await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(Panicked)) | Err(NotDone::Panicked) => Err(Problem::bug()),

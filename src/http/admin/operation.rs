@@ -45,11 +45,9 @@ pub(super) struct Answer {
 
 impl Answer {
     /// The response.
-    pub(super) fn response(self, request_id: &str) -> HttpResponse {
+    pub(super) fn response(self) -> HttpResponse {
         let mut response = oauth(self.status);
-        response
-            .insert_header(("x-request-id", request_id))
-            .insert_header((REFERRER_POLICY, HeaderValue::from_static("no-referrer")));
+        response.insert_header((REFERRER_POLICY, HeaderValue::from_static("no-referrer")));
         if let Some(etag) = self.etag {
             response.insert_header((ETAG, etag));
         }
@@ -221,10 +219,5 @@ pub(super) type Handler<Q, A> = fn(&mut Call<'_, '_>, Q) -> Result<Reply<A>, Pro
 pub(super) type BodyHandler<Q, B, A> = fn(&mut Call<'_, '_>, Q, B) -> Result<Reply<A>, Problem>;
 
 fn query<Q: DeserializeOwned>(text: &str) -> Result<Q, Problem> {
-    serde_urlencoded::from_str(text).map_err(|error| {
-        Problem::of(
-            StatusCode::BAD_REQUEST,
-            format!("the query is not one of this operation: {error}"),
-        )
-    })
+    serde_urlencoded::from_str(text).map_err(|error| Problem::malformed_query(&error))
 }

@@ -21,6 +21,8 @@ pub(super) struct Problem {
     close: bool,
     /// The very same request was answered a moment ago: asked once more, it is answered in the same way.
     again: bool,
+    /// What failed, for the log alone.
+    cause: Option<Box<str>>,
 }
 
 /// Problem details (RFC 9457 §3.1). `type` is absent, which means that the status says what kind of problem it is.
@@ -51,6 +53,7 @@ impl Problem {
             challenge: None,
             close: false,
             again: false,
+            cause: None,
         }
     }
 
@@ -61,11 +64,25 @@ impl Problem {
         problem
     }
 
-    /// The document is not the one that is wanted. What is said may repeat a value to whoever sent it; it is not logged.
+    /// The document is not the one that is wanted.
     pub(super) fn malformed(error: &serde_json::Error) -> Self {
         Problem::of(
             StatusCode::BAD_REQUEST,
-            format!("the document is not one of this operation: {error}"),
+            format!(
+                "the document is not one of this operation: {}",
+                without_values(&error.to_string())
+            ),
+        )
+    }
+
+    /// Nor is the query.
+    pub(super) fn malformed_query(error: &serde_urlencoded::de::Error) -> Self {
+        Problem::of(
+            StatusCode::BAD_REQUEST,
+            format!(
+                "the query is not one of this operation: {}",
+                without_values(&error.to_string())
+            ),
         )
     }
 
@@ -162,10 +179,17 @@ impl Problem {
 
     /// A fault of the server. Nothing of it is told.
     pub(super) fn failed(failure: &Failure) -> Self {
-        tracing::error!(event = "administration.failed", cause = failure.with_causes());
-        match failure.code() {
+        let problem = match failure.code() {
             ErrorCode::TemporarilyUnavailable => Problem::overloaded(),
             _ => Problem::bug(),
+        };
+        problem.because(failure.with_causes())
+    }
+
+    fn because(self, cause: String) -> Self {
+        Problem {
+            cause: Some(cause.into()),
+            ..self
         }
     }
 
@@ -195,20 +219,22 @@ impl Problem {
         Problem { close: true, ..self }
     }
 
+    /// What failed, if it was the server, for the log alone.
+    pub(super) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
     /// The status.
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
 
     /// The response.
-    pub(super) fn response(&self, request_id: &str) -> HttpResponse {
+    pub(super) fn response(&self) -> HttpResponse {
         let mut response = oauth(self.status);
         response
             .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")))
             .insert_header((REFERRER_POLICY, HeaderValue::from_static("no-referrer")));
-        if !request_id.is_empty() {
-            response.insert_header(("x-request-id", request_id));
-        }
         if let Some(challenge) = &self.challenge {
             response.insert_header((WWW_AUTHENTICATE, challenge.as_str()));
         }
@@ -220,6 +246,25 @@ impl Problem {
         }
         response.body(serde_json::to_vec(&self.details).unwrap_or_default())
     }
+}
+
+/// What is said of a document, by serde or by us, without the values that it repeats: they may be secrets, and answers are logged by whoever asks. Names of members are
+/// repeated if they look like such.
+pub(super) fn without_values(said: &str) -> String {
+    if said.starts_with("missing field") || said.starts_with("duplicate field") {
+        return said.to_owned();
+    }
+    let (about, expected) = said.rfind(", expected").map_or((said, ""), |at| said.split_at(at));
+    let is_quote = |c| c == '`' || c == '"';
+    let Some((before, rest)) = about.split_once(is_quote) else {
+        return said.to_owned();
+    };
+    let (value, after) = rest.rsplit_once(is_quote).unwrap_or((rest, ""));
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if before.starts_with("unknown field") && value.len() <= 40 && value.bytes().all(is_name) {
+        return said.to_owned();
+    }
+    format!("{before}…{after}{expected}")
 }
 
 const CHALLENGE: &str = "Bearer realm=\"keywheel\"";
@@ -305,9 +350,54 @@ impl From<KeyError> for Problem {
             }
             KeyError::Failed(failure) => Problem::failed(&failure),
             other => {
-                tracing::error!(event = "administration.failed", cause = %other);
-                Problem::bug()
+                let cause = other.to_string();
+                Problem::bug().because(cause)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // N-05
+    #[test]
+    fn what_is_said_of_a_document_repeats_names_and_no_values() {
+        for (said, told) in [
+            (
+                "missing field `name` at line 1 column 2",
+                "missing field `name` at line 1 column 2",
+            ),
+            (
+                "unknown field `nam`, expected `name` or `x` at line 1",
+                "unknown field `nam`, expected `name` or `x` at line 1",
+            ),
+            (
+                "unknown field `Hunter2`, expected `name`",
+                "unknown field …, expected `name`",
+            ),
+            (
+                "unknown field `Hunter2`, there are no fields",
+                "unknown field …, there are no fields",
+            ),
+            (
+                "unknown variant `hunter2`, expected one of `a`, `b`",
+                "unknown variant …, expected one of `a`, `b`",
+            ),
+            (
+                "invalid type: string \"a\\\"b, expected `c\", expected a boolean",
+                "invalid type: string …, expected a boolean",
+            ),
+            (
+                "invalid type: map, expected a string",
+                "invalid type: map, expected a string",
+            ),
+            ("\"hunter2\" is not a duration", "… is not a duration"),
+            ("EOF while parsing", "EOF while parsing"),
+            ("unbalanced `hunter2", "unbalanced …"),
+        ] {
+            assert_eq!(without_values(said), told);
         }
     }
 }

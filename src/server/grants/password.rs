@@ -36,7 +36,8 @@ impl Grant for PasswordGrant {
         let known = server.store.user_by_name(&username)?;
         let hash = known.as_ref().map(|(_, hash)| PasswordHash::parse(hash)).transpose();
         let hash = hash.unwrap_or_else(|error| {
-            warn!(event = "password.unreadable", %error, "a stored password hash cannot be read: set the password anew");
+            let request_id = &request.request_id;
+            warn!(event = "password.unreadable", %error, %request_id, "a stored password hash cannot be read: set the password anew");
             None
         });
         let tag = server.vault.hasher().hash(username.canonical());
@@ -48,7 +49,7 @@ impl Grant for PasswordGrant {
             (Some((user, stored)), Verdict::Right { upgrade }) if user.enabled => {
                 server.throttle.succeeded(attempt);
                 if upgrade {
-                    improve(server, &user, &stored, password, cx);
+                    improve(server, (&user, &stored), password, request, cx);
                 }
                 Ok(authorized(server, client, user, cx))
             }
@@ -117,7 +118,13 @@ fn authorized(server: &Server, client: &RegisteredClient, user: User, cx: &mut C
 }
 
 /// Replaces an imported or outdated hash by one of today. Whoever set another password meanwhile wins.
-fn improve(server: &Server, user: &User, stored: &str, password: &str, cx: &mut Context<'_>) {
+fn improve(
+    server: &Server,
+    (user, stored): (&User, &str),
+    password: &str,
+    request: &TokenRequest,
+    cx: &mut Context<'_>,
+) {
     let mut improved = || -> Result<bool, Box<dyn std::error::Error>> {
         let hash = server.passwords.hash(password, cx.rng)??;
         Ok(server
@@ -126,6 +133,7 @@ fn improve(server: &Server, user: &User, stored: &str, password: &str, cx: &mut 
     };
     if let Err(error) = improved() {
         // The login stands; the next one tries again.
-        warn!(event = "password.not_upgraded", %error, "a password hash could not be improved");
+        let request_id = &request.request_id;
+        warn!(event = "password.not_upgraded", %error, %request_id, "a password hash could not be improved");
     }
 }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::hash::new_salt;
 use super::{PasswordHash, PasswordHashError};
+use crate::timed::{Part, timed};
 
 /// The bulkhead around password hashes: a few threads, each with its own 19 MiB, and a short queue. More threads than
 /// processors would make no hash faster, and every one of them would take memory.
@@ -92,7 +93,8 @@ impl PasswordHasher {
             }
             Compared::WithDecoy(hash) => (hash, None),
         };
-        let matched = self.submit(move |memory| hash.verify(&given, memory))?;
+        let verify = move |memory: &mut Vec<Block>| hash.verify(&given, memory);
+        let matched = timed(Part::PasswordHash, || self.submit(verify))?;
         Ok(right.filter(|_| matched).unwrap_or(Verdict::Wrong))
     }
 
@@ -103,7 +105,8 @@ impl PasswordHasher {
         rng: &mut dyn CryptoRng,
     ) -> Result<Result<PasswordHash, PasswordHashError>, Overloaded> {
         let (password, salt) = (Zeroizing::new(password.to_owned()), new_salt(rng));
-        self.submit(move |_| PasswordHash::with_salt(&password, salt))
+        let hash = move |_: &mut Vec<Block>| PasswordHash::with_salt(&password, salt);
+        timed(Part::PasswordHash, || self.submit(hash))
     }
 
     fn submit<T: Send + 'static>(

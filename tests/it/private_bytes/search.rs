@@ -10,13 +10,13 @@ use rsa::pkcs8::PrivateKeyInfoRef;
 
 /// The numbers of a private key that give it away, in big-endian bytes: both primes, the private exponent, and those of the Chinese
 /// remainder theorem. Its PKCS#8 encoding is made of them.
-pub(super) struct PrivateKey {
-    pub(super) kid: String,
+pub(crate) struct PrivateKey {
+    pub(crate) kid: String,
     numbers: Vec<Vec<u8>>,
 }
 
 impl PrivateKey {
-    pub(super) fn read(kid: &str, pkcs8: &[u8]) -> Self {
+    pub(crate) fn read(kid: &str, pkcs8: &[u8]) -> Self {
         let pkcs1 = PrivateKeyInfoRef::try_from(pkcs8).unwrap().private_key;
         let key = RsaPrivateKey::<UintRef<'_>>::from_der(pkcs1.as_bytes()).unwrap();
         let numbers = [
@@ -31,6 +31,12 @@ impl PrivateKey {
             kid: kid.to_owned(),
             numbers: numbers.iter().map(|number| number.as_bytes().to_vec()).collect(),
         }
+    }
+
+    /// The numbers, each with its name.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let names = ["p", "q", "d", "dp", "dq", "qinv"];
+        names.into_iter().zip(self.numbers.iter().map(Vec::as_slice))
     }
 
     /// Short parts of the numbers, from the beginning, the middle and the end, as a part may outlast the whole.
@@ -50,32 +56,41 @@ impl PrivateKey {
         self.parts().flat_map(both).collect()
     }
 
-    /// As they may be written: raw, hexadecimal, as a list of numbers, and in base64 of both alphabets, wherever in it they begin.
+    /// As they may be written.
     pub(super) fn written(&self) -> Vec<Vec<u8>> {
-        let forms = |part: &[u8]| {
-            let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
-            let list = format!("{part:?}");
-            let mut forms = vec![part.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
-            forms.push(list.trim_matches(['[', ']']).as_bytes().to_vec());
-            for aligned in [0, 1, 2].map(|shift| &part[shift..shift + 18]) {
-                forms.push(BASE64_STANDARD.encode(aligned).into_bytes());
-                forms.push(BASE64_URL_SAFE_NO_PAD.encode(aligned).into_bytes());
-            }
-            forms
-        };
-        self.parts().flat_map(forms).collect()
+        self.parts().flat_map(written).collect()
     }
 }
 
+/// How 24 bytes may be written: raw, hexadecimal, as a list of numbers, in base64 of both alphabets, wherever in it they begin, and
+/// percent-encoded.
+pub(crate) fn written(part: &[u8]) -> Vec<Vec<u8>> {
+    let joined = |byte: &dyn Fn(&u8) -> String| part.iter().map(byte).collect::<String>().into_bytes();
+    let list = format!("{part:?}");
+    let mut forms = vec![
+        part.to_vec(),
+        joined(&|byte| format!("{byte:02x}")),
+        joined(&|byte| format!("{byte:02X}")),
+        joined(&|byte| format!("%{byte:02x}")),
+        joined(&|byte| format!("%{byte:02X}")),
+        list.trim_matches(['[', ']']).as_bytes().to_vec(),
+    ];
+    for aligned in [0, 1, 2].map(|shift| &part[shift..shift + 18]) {
+        forms.push(BASE64_STANDARD.encode(aligned).into_bytes());
+        forms.push(BASE64_URL_SAFE_NO_PAD.encode(aligned).into_bytes());
+    }
+    forms
+}
+
 /// Looks for many short runs of bytes at once.
-pub(super) struct Search {
+pub(crate) struct Search {
     runs: Vec<Vec<u8>>,
     /// Which of them begin with these two bytes.
     by_beginning: Vec<Vec<usize>>,
 }
 
 impl Search {
-    pub(super) fn new(runs: impl IntoIterator<Item = Vec<u8>>) -> Self {
+    pub(crate) fn new(runs: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let runs: Vec<Vec<u8>> = runs.into_iter().collect();
         let mut by_beginning = vec![Vec::new(); 1 << 16];
         for (index, run) in runs.iter().enumerate() {
@@ -84,7 +99,7 @@ impl Search {
         Search { runs, by_beginning }
     }
 
-    pub(super) fn found_in(&self, bytes: &[u8]) -> BTreeSet<usize> {
+    pub(crate) fn found_in(&self, bytes: &[u8]) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
         for (at, pair) in bytes.windows(2).enumerate() {
             for &run in &self.by_beginning[usize::from(u16::from_le_bytes([pair[0], pair[1]]))] {
@@ -110,6 +125,7 @@ fn the_search_finds_a_number_in_whatever_form() {
     };
     let reversed: Vec<u8> = number.iter().rev().copied().collect();
     let hex: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
+    let percent: String = number.iter().map(|byte| format!("%{byte:02X}")).collect();
     for shift in 0..3 {
         let shifted = [&b"xy"[..shift], &number].concat();
         for text in [
@@ -120,7 +136,7 @@ fn the_search_finds_a_number_in_whatever_form() {
             assert_ne!(Search::new(key.written()).found_in(&text), BTreeSet::new());
         }
     }
-    for text in [hex.to_uppercase(), hex, format!("{number:?}")] {
+    for text in [percent, hex.to_uppercase(), hex, format!("{number:?}")] {
         assert_ne!(
             Search::new(key.written()).found_in(text.as_bytes()),
             BTreeSet::new(),

@@ -28,6 +28,16 @@ impl Response {
         value
     }
 
+    /// Its headers and its body.
+    pub(crate) fn everything(&self) -> Vec<u8> {
+        let headers: String = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect();
+        [headers.as_bytes(), &self.body].concat()
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 pub(crate) mod api;
 pub(crate) mod certificates;
+pub(crate) mod collector;
 pub(crate) mod http;
 pub(crate) mod jwt;
 pub(crate) mod postgres;

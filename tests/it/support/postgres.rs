@@ -388,7 +388,7 @@ impl Drop for TestPostgres {
 }
 
 /// Where `initdb` and `postgres` are: the newest of Debian's, else those in `PATH`.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

@@ -325,6 +325,13 @@ impl Served {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Where it shows its health and its metrics.
+    pub(crate) fn management(&self) -> SocketAddr {
+        let serving = self.begun.lines().last().unwrap();
+        let serving: Value = serde_json::from_str(serving).unwrap();
+        serving["management"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Its number.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

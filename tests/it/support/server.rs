@@ -214,6 +214,7 @@ impl TestServer {
             allowed_hosts: options.allowed_hosts.clone(),
             blocking: http::BlockingSettings::STORAGE,
             logins: http::BlockingSettings::logins(2),
+            tracing: None,
         };
         let state = http::State::new(Arc::clone(&server), edge.clone(), &web);
         let (ready, started) = channel();

@@ -1,14 +1,13 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Response, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::inside::Published;
 use super::{Finding, Process, told};
+use crate::app::web_client;
 use crate::oauth::IssuerUrl;
 
 /// Looks at the server as clients and verifiers see it: at its issuer, or at another address by which it is reached.
@@ -32,7 +31,7 @@ pub(super) fn examine(
         ));
     }
     let base = url.unwrap_or(issuer.as_str()).trim_end_matches('/');
-    let visitor = Visitor(agent());
+    let visitor = Visitor(web_client::agent(PATIENCE));
     let metadata_url = format!("{base}/.well-known/openid-configuration");
     let metadata = match visitor.document(&metadata_url) {
         Ok((_, metadata)) => metadata,
@@ -167,26 +166,4 @@ impl Visitor {
         let document = serde_json::from_slice(&bytes).map_err(|error| format!("it is no JSON document ({error})"))?;
         Ok((Response::from_parts(parts, ()), document))
     }
-}
-
-/// The system's root certificates, the same cryptography as everywhere, no proxy of the environment, no redirect: what is at the
-/// issuer's own address counts.
-fn agent() -> Agent {
-    let roots: Vec<Certificate<'static>> = rustls_native_certs::load_native_certs()
-        .certs
-        .iter()
-        .map(|der| Certificate::from_der(der).to_owned())
-        .collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .build();
-    Agent::config_builder()
-        .tls_config(tls)
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .proxy(None)
-        .build()
-        .new_agent()
 }
