@@ -174,7 +174,11 @@ fn a_handshake_of_ten_megabytes_is_refused_at_its_first_record() {
         let mut content = vec![1, 0xa0, 0, 0];
         content.resize(16_384, 0);
         let begun = Instant::now();
-        alert(&answered(address, &record(&content)));
+        let answer = answered(address, &record(&content));
+        // What it leaves unread resets the connection, which may overtake the alert.
+        if !answer.is_empty() {
+            alert(&answer);
+        }
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 }
