@@ -99,7 +99,7 @@ def little_memory(binary, scale):
     def act(load):
         status = open(f"/proc/{world.node.child.pid}/status").read()
         size = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmSize"))) * 1024
-        resource.prlimit(world.node.child.pid, resource.RLIMIT_AS, (size, size))
+        resource.prlimit(world.node.child.pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
         begun, ends, times = time.monotonic(), 0, []
         flood = [socket.socket() for _ in range(200)]
         for one in flood:

@@ -32,7 +32,7 @@ def soak(binary, scale):
         return measured, broken
 
     with World(binary, POSTGRES, settings=TURNS) as world:
-        return [done_under_load(world, "nothing: a soak with a turn every minute", "everything is answered, every token verified, memory does not grow", act, pause=0.01)]
+        return [done_under_load(world, "nothing: a soak with a turn every minute", "everything is answered, every token verified, memory does not grow", act, pause=0.03)]
 
 
 def line(samples):
