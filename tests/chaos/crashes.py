@@ -99,6 +99,7 @@ def little_memory(binary, scale):
     def act(load):
         status = open(f"/proc/{world.node.child.pid}/status").read()
         size = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmSize"))) * 1024
+        world.node.may_end()
         resource.prlimit(world.node.child.pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
         begun, ends, times = time.monotonic(), 0, []
         flood = [socket.socket() for _ in range(200)]
@@ -111,11 +112,11 @@ def little_memory(binary, scale):
             time.sleep(0.02)
             if world.node.child.poll() is not None:
                 ends += 1
-                world.node.is_alive, world.node.life = False, world.node.life + 1
                 times.append(world.node.must_start())
         for one in flood:
             one.close()
         if world.node.child.poll() is None:
+            world.node.is_alive = True
             resource.prlimit(world.node.child.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         measured, broken = within("ready again, at worst", max(times, default=0.0), 2.0)
         return [f"ended {ends}×", *measured], broken
@@ -136,6 +137,7 @@ def out_of_memory(binary, scale):
     def act(load):
         limit, times = group / "memory.limit_in_bytes", []
         for _ in range(scale.of(2, 20)):
+            world.node.may_end()
             used = int((group / "memory.usage_in_bytes").read_text())
             flood = []
             with contextlib.suppress(OSError):
@@ -149,8 +151,8 @@ def out_of_memory(binary, scale):
             for one in flood:
                 one.close()
             if world.node.child.poll() is not None:
-                world.node.is_alive, world.node.life = False, world.node.life + 1
                 times.append(world.node.must_start())
+            world.node.is_alive = True
             time.sleep(0.5)
         measured, broken = within("ready again, at worst", max(times, default=None), 2.0)
         return [f"killed {len(times)}×", *measured], broken

@@ -108,15 +108,19 @@ class Node:
                 samples[labels] = float(value)
         return samples
 
-    def kill(self):
+    def may_end(self):
+        """From now on, at any time: nobody counts on its answers."""
         self.is_alive, self.life = False, self.life + 1
+
+    def kill(self):
+        self.may_end()
         if self.child and self.child.poll() is None:
             self.child.kill()
         if self.child:
             self.child.wait()
 
     def pause(self):
-        self.is_alive, self.life = False, self.life + 1
+        self.may_end()
         self.child.send_signal(signal.SIGSTOP)
 
     def resume(self):
