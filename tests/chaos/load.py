@@ -62,6 +62,9 @@ def judged(status, headers, content):
     """How an answer is to be taken when it is not a success."""
     if status == 503 and headers.get("Retry-After") and b"temporarily_unavailable" in content:
         return REFUSED, ""
+    if status == 408:
+        # It stood still while it was reading what was asked: nothing was done.
+        return UNKNOWN, ""
     return WRONG, f"{status} {content[:120].decode(errors='replace')}"
 
 
