@@ -158,10 +158,12 @@ class Load:
                 time.sleep(0.05)
             else:
                 self.verify(answer["access_token"])
-                self.lately = answer["access_token"], time.monotonic()
+                if self.lately is None or time.monotonic() - self.lately[1] > 5:
+                    self.lately = answer["access_token"], time.monotonic()
             time.sleep(self.pause * dice.random() * 2)
 
     def introspect(self, _):
+        # A resource server is shown the same token again and again.
         connection = Connection(self.nodes)
         while not self.ended.is_set():
             time.sleep(self.pause * 4)
