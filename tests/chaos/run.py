@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -60,6 +61,9 @@ def main():
     unknown = [name for name in chosen.faults if name not in FAULTS]
     if unknown:
         options.error(f"no fault is called {unknown[0]}: {', '.join(FAULTS)}")
+    # Ended or interrupted, it still ends what it started.
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: sys.exit(130))
     names = chosen.faults or (SHORT if chosen.short else [name for name in FAULTS if name not in ON_REQUEST])
     binary = chosen.binary or built()
     begun, passed, failed, rows = time.monotonic(), 0, 0, []
