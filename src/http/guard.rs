@@ -1,8 +1,9 @@
 use std::pin::Pin;
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{HOST, UPGRADE};
+use actix_web::http::header::{ALLOW, HOST, HeaderValue, UPGRADE};
+use actix_web::http::uri::Authority;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpResponse, web};
 use futures_util::future::{Either, MapOk, Ready, TryFutureExt as _, ready};
 
@@ -22,9 +23,8 @@ where
         Some(state) => (refused(state, &request), Trace::begin(state, &request)),
         None => (None, None),
     };
-    if let Some(status) = refused {
-        let response = HttpResponse::build(status).force_close().finish();
-        let response = named(request.into_response(response));
+    if let Some(refused) = refused {
+        let response = named(request.into_response(refused.response()));
         finish(trace.as_deref(), &response);
         return Either::Left(ready(Ok(response)));
     }
@@ -73,25 +73,69 @@ type Guarded<F> = Either<Ready<Outcome>, Either<MapOk<F, Naming>, Pin<Box<dyn Fu
 type Naming = fn(ServiceResponse) -> ServiceResponse;
 type Outcome = Result<ServiceResponse, Error>;
 
-fn refused(state: &State, request: &ServiceRequest) -> Option<StatusCode> {
+/// What is wrong with a request, whatever it asks for. The connection is closed.
+#[derive(Debug, Clone, Copy)]
+enum Refused {
+    Upgrade,
+    Tunnel,
+    LongTarget,
+    /// No host, as RFC 9112 §3.2 has it.
+    NoHost,
+    /// A host that is not answered for.
+    OtherHost,
+}
+
+impl Refused {
+    fn response(self) -> HttpResponse {
+        let mut response = HttpResponse::build(match self {
+            Refused::Upgrade | Refused::NoHost => StatusCode::BAD_REQUEST,
+            Refused::Tunnel => StatusCode::METHOD_NOT_ALLOWED,
+            Refused::LongTarget => StatusCode::URI_TOO_LONG,
+            Refused::OtherHost => StatusCode::MISDIRECTED_REQUEST,
+        });
+        if let Refused::Tunnel = self {
+            response.insert_header((ALLOW, HeaderValue::from_static("GET, HEAD, POST")));
+        }
+        response.force_close().finish()
+    }
+}
+
+fn refused(state: &State, request: &ServiceRequest) -> Option<Refused> {
     // An upgrade makes the decoder read the rest of the connection as one body, past the declared length: behind a proxy that
     // reuses connections, somebody else's request would end up in it. h2c is harmless to ignore, but nobody needs it either.
     if request.headers().contains_key(UPGRADE) {
-        return Some(StatusCode::BAD_REQUEST);
+        return Some(Refused::Upgrade);
     }
-    if !state.allowed_hosts.is_empty() {
-        let host = request
-            .headers()
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default();
-        if !state
-            .allowed_hosts
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(host))
-        {
-            return Some(StatusCode::MISDIRECTED_REQUEST);
-        }
+    // So does this.
+    if *request.method() == Method::CONNECT {
+        return Some(Refused::Tunnel);
+    }
+    let uri = request.uri();
+    if uri
+        .path_and_query()
+        .is_some_and(|target| target.as_str().len() > LONGEST_TARGET)
+    {
+        return Some(Refused::LongTarget);
+    }
+    let host = request.headers().get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let differs = |authority: &Authority| !authority.as_str().as_bytes().eq_ignore_ascii_case(host);
+    // A list of hosts, or another one in the target, is for each reader of the request another host.
+    if !is_host(host) || uri.authority().is_some_and(differs) {
+        return Some(Refused::NoHost);
+    }
+    let answered = |allowed: &String| allowed.as_bytes().eq_ignore_ascii_case(host);
+    if !state.allowed_hosts.is_empty() && !state.allowed_hosts.iter().any(answered) {
+        return Some(Refused::OtherHost);
     }
     None
+}
+
+/// Longest path with its query in bytes.
+const LONGEST_TARGET: usize = 8 * 1024;
+
+/// Whether these are the characters of a name or an address, with or without a port (RFC 3986 §3.2.2). Of the marks that the grammar
+/// allows beside them no name has any.
+fn is_host(host: &[u8]) -> bool {
+    host.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte))
 }
