@@ -55,6 +55,8 @@ mod live;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod malformed;
+#[cfg(test)]
 mod master_key;
 #[cfg(test)]
 #[cfg(feature = "failpoints")]
