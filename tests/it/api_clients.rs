@@ -89,7 +89,7 @@ fn a_client_lives_from_registration_to_deletion() {
     });
 }
 
-// D-05
+// D-05, D-18
 #[test]
 fn no_answer_but_the_first_ever_holds_a_secret() {
     on_both(|database| {

@@ -81,7 +81,7 @@ fn forgeries() -> Vec<Request> {
     forgeries
 }
 
-// N-06
+// N-06, T-15
 #[test]
 fn nothing_that_a_client_sends_makes_a_line_of_its_own() {
     let folder = Folder::empty();

@@ -17,6 +17,8 @@ mod backup;
 #[cfg(test)]
 mod canaries;
 #[cfg(test)]
+mod catalogue;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod client_auth;

@@ -1,4 +1,4 @@
-//! A database that is put back to an earlier state: rows of the catalogue.
+//! A database that is put back to an earlier state.
 
 use keywheel::keys::KeyState;
 use keywheel::oauth::Seconds;
@@ -19,6 +19,7 @@ fn finalize(store: &Store, remembered: &keywheel::server::Remembered) {
     store.finalize_restore(&remembered.barred_keys(), &event).unwrap();
 }
 
+//
 #[test]
 fn a_restored_database_is_refused_until_it_is_finalized_and_then_no_token_of_before_is_good() {
     on_both(|database| {
@@ -80,6 +81,7 @@ fn a_restored_database_is_refused_until_it_is_finalized_and_then_no_token_of_bef
     });
 }
 
+//
 #[test]
 fn a_running_server_notices_and_gives_out_no_refresh_token_until_it_is_finalized() {
     on_both(|database| {

@@ -105,6 +105,19 @@ impl Request {
         self
     }
 
+    /// What it says: the values of its query and its form, decoded, and the words of its headers.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        let pairs = [query.as_bytes(), &self.body].map(url::form_urlencoded::parse);
+        let words = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "Content-Type")
+            .flat_map(|(_, value)| value.split(' '));
+        let values = pairs.into_iter().flatten().map(|(_, value)| value.into_owned());
+        values.chain(words.map(str::to_owned)).collect()
+    }
+
     fn bytes(&self, address: SocketAddr) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         let has = |name: &str| self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
