@@ -51,7 +51,8 @@ rows! {
         pending "needs HTTP/2, which is the proxy's job";
     "H-13" "The greeting of HTTP/2 is no request: HTTP/1.1 is all that is spoken.":
         "malformed::of_hundreds_of_malformed_requests_none_is_a_fault_hangs_or_harms_who_comes_after_it",
-        "catalogue::framing::h_13_the_greeting_of_http_2_is_no_request";
+        "catalogue::framing::h_13_the_greeting_of_http_2_is_no_request",
+        "tls::strangers::http_2_is_neither_chosen_nor_spoken";
     "H-14" "A head of more than 128 KiB or 96 lines is 431.":
         "malformed::of_hundreds_of_malformed_requests_none_is_a_fault_hangs_or_harms_who_comes_after_it",
         "transport::oversized_heads_and_second_names_of_paths_are_refused",
@@ -75,16 +76,22 @@ rows! {
         "transport::a_body_beyond_the_limit_is_refused_before_it_is_read",
         "catalogue::framing::h_18_a_compressed_body_is_415_wherever_it_is_posted";
     "H-19" "A head that dribbles in is cut off after five seconds.":
-        "transport::a_head_that_dribbles_in_is_cut_off";
+        "transport::a_head_that_dribbles_in_is_cut_off",
+        "limits::a_later_head_that_dribbles_in_is_cut_off_on_every_listener",
+        "tls::strangers::handshakes_that_do_not_come_to_an_end_are_cut_off_and_hold_up_nobody";
     "H-20" "A body that dribbles in is cut off after ten seconds.":
         "transport::a_body_that_dribbles_in_is_cut_off";
-    "H-21" "A client that hardly reads its answer is cut off after thirty seconds."
-        pending "needs a deadline for writing";
-    "H-22" "Connections are bounded, in all and for each address, and the oldest idle one goes first."
-        pending "needs a limit for each address";
+    "H-21" "A client that hardly reads its answer is cut off after thirty seconds.":
+        "limits::who_does_not_read_is_cut_off_on_every_listener";
+    "H-22" "Connections are bounded, and the oldest idle one goes first.":
+        "app::open_files::tests::as_many_connections_are_taken_as_are_wanted_or_else_as_fit_and_one_at_least",
+        "http::crowd::tests::those_that_were_seen_longest_ago_leave_and_nobody_who_is_answered_or_was_just_seen",
+        "limits::idle_connections_make_room_for_others",
+        "limits::more_connections_than_files_are_not_promised";
     "H-23" "Who asks before sending too much is told 413.":
         "malformed::of_hundreds_of_malformed_requests_none_is_a_fault_hangs_or_harms_who_comes_after_it",
-        "catalogue::framing::h_23_who_asks_before_sending_too_much_is_refused_at_once";
+        "catalogue::framing::h_23_who_asks_before_sending_too_much_is_refused_at_once",
+        "limits::a_body_that_is_too_long_is_refused_before_it_is_asked_for";
     "H-24" "Methods that a path does not answer are 405 with Allow, and no header overrides a method.":
         "malformed::of_hundreds_of_malformed_requests_none_is_a_fault_hangs_or_harms_who_comes_after_it",
         "token::the_token_endpoint_takes_post_alone",
@@ -100,8 +107,8 @@ rows! {
         "transport::an_unreadable_address_from_a_trusted_proxy_is_refused",
         "http::peer::tests::only_a_trusted_proxy_is_believed_and_only_up_to_the_first_stranger",
         "http::peer::tests::an_unreadable_list_from_a_trusted_proxy_is_refused";
-    "H-28" "A plain request to a TLS port, or the other way round, ends the connection."
-        pending "needs a TLS listener";
+    "H-28" "A plain request to a TLS port, or the other way round, ends the connection.":
+        "tls::strangers::plain_http_to_the_port_with_tls_is_closed_and_sent_nowhere";
     "H-29" "A preflight to an endpoint of clients allows no origin.":
         "token::a_preflight_allows_no_origin",
         "catalogue::http::h_29_no_origin_may_call_an_endpoint_of_clients_from_a_browser";
@@ -248,10 +255,14 @@ rows! {
         "catalogue::documents::t_36_keys_that_cannot_be_opened_any_more_change_nothing_until_the_server_starts_again";
     "T-37" "After a refusal the connection goes on.":
         "token::a_connection_goes_on_after_a_refusal",
-        "catalogue::token::t_37_one_connection_carries_on_through_refusals_one_by_one_or_in_a_row";
+        "catalogue::token::t_37_one_connection_carries_on_through_refusals_one_by_one_or_in_a_row",
+        "limits::a_budget_that_ran_out_is_counted_and_told_once_and_ends_by_itself";
     "T-38" "Too many attempts: 429 with Retry-After.":
         "client_auth::failing_to_authenticate_again_and_again_is_slowed_down_and_locks_nobody_out",
-        "password::guessing_is_slowed_down_and_never_locks_the_owner_out_for_good";
+        "password::guessing_is_slowed_down_and_never_locks_the_owner_out_for_good",
+        "limits::wrong_secrets_from_many_addresses_are_slowed_down_and_the_client_is_served_from_each_of_them",
+        "limits::wrong_secrets_of_many_clients_from_one_network_are_slowed_down_and_whoever_shares_it_is_served",
+        "quotas::a_client_with_a_quota_is_told_what_is_left_and_waits_when_nothing_is";
     "T-39" "A panic is answered with 500 and is one request's alone.":
         "token::a_panic_is_one_requests_alone";
     "C-01" "Unknown, wrong, disabled, expired: invalid_client, byte for byte the same.":
@@ -323,7 +334,10 @@ rows! {
         "catalogue::client_auth::c_20_an_identifier_is_compared_byte_by_byte";
     "C-21" "Failures are slowed down for each client and each address, and lock out nobody who has the secret.":
         "client_auth::failing_to_authenticate_again_and_again_is_slowed_down_and_locks_nobody_out",
-        "server::client_auth::failures::tests::a_client_is_counted_over_all_addresses_and_an_address_over_all_clients_and_a_minute_ends";
+        "server::client_auth::failures::tests::a_client_is_counted_over_all_addresses_and_an_address_over_all_clients_and_a_minute_ends",
+        "limits::wrong_secrets_from_many_addresses_are_slowed_down_and_the_client_is_served_from_each_of_them",
+        "limits::wrong_secrets_of_many_clients_from_one_network_are_slowed_down_and_whoever_shares_it_is_served",
+        "server::client_auth::budget::tests::of_many_threads_no_more_than_the_budget_are_within_it_and_one_is_the_first_beyond";
     "C-22" "The stored hash presented as the secret: invalid_client.":
         "client_auth::every_failure_is_answered_alike",
         "catalogue::client_auth::c_22_what_the_database_holds_of_a_secret_is_no_secret",

@@ -58,12 +58,16 @@ rows! {
         "flood::a_flood_of_token_requests_is_bounded_and_keeps_nobody_from_the_key_set",
         "http::line::tests::a_full_line_refuses_and_a_place_given_back_is_taken",
         "http::line::tests::others_are_served_after_a_few_turns_and_not_after_all";
-    "S-01" "Only TLS 1.2 and 1.3 with good ciphers."
-        pending "needs a TLS listener";
-    "S-02" "Odd handshakes are handled, and there is no early data."
-        pending "needs a TLS listener";
-    "S-03" "A certificate is reloaded whole, and a bad one keeps the old."
-        pending "needs a TLS listener";
+    "S-01" "Only TLS 1.2 and 1.3 with good ciphers.":
+        "tls::strangers::versions_before_1_2_and_suites_that_were_broken_are_refused",
+        "tls::tokens_are_given_over_tls_1_2_and_1_3_and_every_answer_says_to_come_no_other_way";
+    "S-02" "Odd handshakes are handled, and there is no early data.":
+        "tls::strangers::a_hello_in_pieces_is_understood_and_one_that_breaks_off_ends",
+        "tls::who_comes_again_is_spared_the_signature_and_can_send_nothing_before_the_handshake";
+    "S-03" "A certificate is reloaded whole, and a bad one keeps the old.":
+        "tls::certificates::a_certificate_is_replaced_under_load_and_no_request_fails",
+        "tls::certificates::a_file_that_cannot_be_used_keeps_the_certificate_before_and_is_told_once",
+        "tls::clients::after_another_authority_was_named_nobody_gets_in_by_the_one_before";
     "S-04" "A client certificate that is not the registered one: invalid_client."
         pending "needs mutual TLS";
     "S-05" "A self-signed certificate whose key is not registered: invalid_client."
@@ -74,8 +78,9 @@ rows! {
         pending "needs mutual TLS";
     "S-08" "Certificates at the edge of the rules are refused."
         pending "needs mutual TLS";
-    "S-09" "A long chain costs little."
-        pending "needs mutual TLS";
+    "S-09" "A long chain costs little.":
+        "tls::clients::a_chain_of_a_hundred_certificates_costs_little_more_than_the_handshake",
+        "tls::strangers::a_handshake_of_ten_megabytes_is_refused_at_its_first_record";
     "S-10" "Without a good certificate of PostgreSQL there is no connection.":
         "storage::tls::the_server_is_verified_whatever_the_kind_of_encryption_is_called",
         "storage::url::tests::a_remote_server_is_reached_encrypted_unless_told_otherwise";
@@ -96,21 +101,27 @@ rows! {
         "logs::a_log_that_cannot_be_written_stops_no_answer_and_its_lines_are_counted",
         "logs::a_log_that_nobody_reads_stops_no_answer_and_goes_on_when_it_is_read",
         "app::log_lines::tests::who_logs_never_waits_and_what_does_not_fit_is_counted",
-        "http::sampled::tests::a_second_has_so_many_lines_and_the_next_tells_of_those_left_out";
+        "http::sampled::tests::a_second_has_so_many_lines_and_the_next_tells_of_those_left_out",
+        "logs::a_log_that_cannot_be_written_stops_nothing";
     "N-02" "With a full disk: 503 for what is written, and the key set is served.":
         "logs::a_log_that_cannot_be_written_stops_no_answer_and_its_lines_are_counted",
         "app::log_lines::tests::lines_that_cannot_be_written_are_counted_and_the_thread_lives_on",
         "storage::writer::tests::a_full_database_is_unavailable_and_works_again_when_there_is_room";
     "N-03" "What is kept of revoked tokens is bounded by their number and their life.":
-        "server::revoked_tokens::tests::more_revocations_than_are_kept_are_left_to_the_database_and_memory_stays_bounded";
+        "server::revoked_tokens::tests::more_revocations_than_are_kept_are_left_to_the_database_and_memory_stays_bounded",
+        "server::client_auth::budget::tests::nobody_is_within_the_budget_once_it_is_spent_whoever_else_spends",
+        "server::client_auth::failures::tests::whoever_has_many_addresses_does_not_fill_the_trail";
     "N-04" "With all connections hung: 503 within seconds, and the key set is served.":
         "storage::fail_over::while_the_database_is_away_everybody_is_told_at_once_and_nobody_has_to_ask_for_it_to_be_back",
         "storage::outages::a_lock_that_somebody_holds_is_waited_for_no_longer_than_a_statement_may_take";
     "N-05" "No secret is in logs, and none in what the database refuses to take.":
         "process::no_credential_is_ever_in_the_log",
-        "storage::url::tests::no_password_is_ever_shown";
+        "storage::url::tests::no_password_is_ever_shown",
+        "canaries::no_secret_is_anywhere_but_where_it_belongs",
+        "http::admin::problem::tests::what_is_said_of_a_document_repeats_names_and_no_values";
     "N-06" "Nothing that is logged breaks its line.":
-        "logs::nothing_that_a_client_sends_makes_a_line_of_its_own";
+        "logs::nothing_that_a_client_sends_makes_a_line_of_its_own",
+        "logs::nor_does_it_in_a_log_for_people";
     "N-07" "No secret can be printed.":
         "oauth::chosen_secret::tests::neither_a_print_nor_the_hint_shows_a_character_of_the_secret",
         "oauth::refresh_token::tests::neither_token_nor_key_can_be_printed",

@@ -26,7 +26,8 @@ rows! {
         "oauth::user::tests::a_name_that_is_too_long_or_cannot_be_seen_is_refused";
     "P-06" "Of parallel guesses no more than the limit are tried.":
         "password::guessing_is_slowed_down_and_never_locks_the_owner_out_for_good",
-        "server::password::throttle::tests::of_parallel_guesses_no_more_than_the_free_ones_are_let_through";
+        "server::password::throttle::tests::of_parallel_guesses_no_more_than_the_free_ones_are_let_through",
+        "server::client_auth::budget::tests::of_many_threads_no_more_than_the_budget_are_within_it_and_one_is_the_first_beyond";
     "P-07" "Guessing is slowed down, and nobody is locked out for good.":
         "password::guessing_is_slowed_down_and_never_locks_the_owner_out_for_good",
         "server::password::throttle::tests::another_address_block_is_not_affected_and_a_wait_ends";
@@ -42,7 +43,8 @@ rows! {
     "R-01" "A good refresh: a new refresh token, and the old one is used up in the same commit.":
         "refresh::a_refresh_gives_a_new_access_token_and_a_new_refresh_token",
         "storage::families::a_token_is_used_once_and_its_successor_takes_its_place",
-        "catalogue::refresh::r_01_a_good_refresh_writes_one_successor_and_marks_the_old_one_in_one_commit";
+        "catalogue::refresh::r_01_a_good_refresh_writes_one_successor_and_marks_the_old_one_in_one_commit",
+        "quotas::a_refresh_beyond_the_quota_uses_up_nothing";
     "R-02" "A token that comes again later: invalid_grant, and its family ends.":
         "refresh::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
         "remembered::what_a_node_remembers_of_a_token_does_not_decide_what_has_become_of_it",
