@@ -26,6 +26,17 @@ pub enum Error {
     /// The settings name something that cannot be used, such as a file of root certificates without a certificate.
     #[error("{0}")]
     Settings(String),
+    /// A later version of keywheel has migrated the database beyond what this one can use. Nothing was done.
+    #[error(
+        "a later version of keywheel has migrated the database: it needs a program that knows migration {needs}, and this one knows \
+         those up to {knows}. Run the version that migrated it, or a later one"
+    )]
+    SchemaTooNew {
+        /// The number of the migration that a program must know.
+        needs: String,
+        /// The number of the newest that this one knows.
+        knows: String,
+    },
     /// What was to be created once was created already, by the same request a moment ago. Nothing was done.
     #[error("the same request was answered a moment ago")]
     Repeated,

@@ -8,7 +8,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::{Conn, Connections, on};
 use super::error::{Cause, Error, Fault};
-use super::schema::__diesel_schema_migrations as applied_migrations;
+use super::schema::{__diesel_schema_migrations as applied_migrations, schema_compat};
 use super::sqlite::{self, Purpose};
 use super::store::Store;
 
@@ -28,7 +28,17 @@ impl Store {
     /// Brings the schema up to this version, all steps or none; the names of those that were missing. Several nodes may do
     /// it at once: one does, the others wait and find nothing left. Where nothing is missing nothing is written, so that a replica will
     /// do for who only reads.
+    ///
+    /// # Errors
+    /// [`Error::SchemaTooNew`], and nothing was done, where a later version has migrated the database beyond what this one can use.
     pub fn migrate(&self) -> Result<Vec<String>, Error> {
+        let later = self.later_migrations()?;
+        if !later.is_empty() {
+            tracing::info!(
+                ?later,
+                "a later version has migrated the database, and left it so that this one can use it"
+            );
+        }
         if self.migrations()?.iter().all(|migration| migration.applied) {
             return Ok(Vec::new());
         }
@@ -54,11 +64,7 @@ impl Store {
 
     /// The migrations that this version knows, in order. Changes nothing.
     pub fn migrations(&self) -> Result<Vec<Migration>, Error> {
-        let mut names = match self.connections() {
-            Connections::Postgres(_) => names::<Pg>(POSTGRES)?,
-            Connections::Sqlite { .. } => names::<Sqlite>(SQLITE)?,
-        };
-        names.sort();
+        let names = self.known()?;
         let applied = self.read(applied)?;
         Ok(names
             .into_iter()
@@ -67,6 +73,38 @@ impl Store {
                 applied: applied.contains(&version),
             })
             .collect())
+    }
+
+    /// The numbers of those that the database has taken and this version does not know, in order. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::SchemaTooNew`] where this version cannot use what they left.
+    pub fn later_migrations(&self) -> Result<Vec<String>, Error> {
+        let known: Vec<String> = self.known()?.into_iter().map(|(version, _)| version).collect();
+        let mut later = self.read(applied)?;
+        later.retain(|version| !known.contains(version));
+        later.sort();
+        if later.is_empty() {
+            return Ok(later);
+        }
+        let needs = self.read(needs)?;
+        match (known.last(), needs) {
+            (Some(newest), Some(needs)) if needs <= *newest => Ok(later),
+            (_, needs) => Err(Error::SchemaTooNew {
+                needs: needs.or_else(|| later.pop()).unwrap_or_default(),
+                knows: known.last().cloned().unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// Number and name of each migration that this version knows, in order.
+    fn known(&self) -> Result<Vec<(String, String)>, Error> {
+        let mut names = match self.connections() {
+            Connections::Postgres(_) => names::<Pg>(POSTGRES)?,
+            Connections::Sqlite { .. } => names::<Sqlite>(SQLITE)?,
+        };
+        names.sort();
+        Ok(names)
     }
 }
 
@@ -101,18 +139,29 @@ where
 
 /// The versions that the database has taken, none when it is empty.
 fn applied(conn: &mut Conn) -> Result<Vec<String>, Fault> {
-    let table_of_migrations = match conn {
-        Conn::Postgres(_) => {
-            "SELECT tablename::text AS name FROM pg_tables WHERE tablename = '__diesel_schema_migrations' \
-             AND schemaname = ANY (current_schemas(false))"
-        }
-        Conn::Sqlite(_) => "SELECT name FROM sqlite_master WHERE name = '__diesel_schema_migrations'",
-    };
-    let found: Vec<TableName> = on!(conn, c => diesel::sql_query(table_of_migrations).load(c))?;
-    if found.iter().all(|table| table.name.is_empty()) {
+    if !has_table(conn, "__diesel_schema_migrations")? {
         return Ok(Vec::new());
     }
     Ok(on!(conn, c => applied_migrations::table.select(applied_migrations::version).load(c))?)
+}
+
+/// The newest migration that a program must know to work with the database, if that says so.
+fn needs(conn: &mut Conn) -> Result<Option<String>, Fault> {
+    if !has_table(conn, "schema_compat")? {
+        return Ok(None);
+    }
+    Ok(on!(conn, c => schema_compat::table.select(schema_compat::needs).get_result(c).optional())?)
+}
+
+fn has_table(conn: &mut Conn, name: &str) -> Result<bool, Fault> {
+    let tables = match conn {
+        Conn::Postgres(_) => {
+            "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = ANY (current_schemas(false))"
+        }
+        Conn::Sqlite(_) => "SELECT name FROM sqlite_master",
+    };
+    let found: Vec<TableName> = on!(conn, c => diesel::sql_query(tables).load(c))?;
+    Ok(found.iter().any(|table| table.name == name))
 }
 
 #[derive(QueryableByName)]

@@ -253,6 +253,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    schema_compat (id) {
+        id -> BigInt,
+        needs -> Text,
+    }
+}
+
+diesel::table! {
     /// Kept by diesel's migration harness.
     __diesel_schema_migrations (version) {
         version -> Text,

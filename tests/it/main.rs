@@ -115,3 +115,5 @@ mod token_reuse;
 mod traces;
 #[cfg(test)]
 mod transport;
+#[cfg(test)]
+mod upgrade;

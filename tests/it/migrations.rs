@@ -1,5 +1,7 @@
 //! The schema's steps.
 
+mod expansion;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -7,8 +9,12 @@ use std::path::Path;
 use keywheel::oauth::ClientId;
 use keywheel::storage::Error;
 
-use crate::support::on_both;
-use crate::support::server::START;
+use serde_json::json;
+
+use crate::support::http::{Request, send};
+use crate::support::process::Folder;
+use crate::support::server::{START, TOKEN};
+use crate::support::{Database, on_both};
 
 #[test]
 fn both_backends_have_the_same_migrations() {
@@ -81,4 +87,74 @@ fn the_version_before_goes_on_writing_while_nodes_are_replaced() {
         let revoked = store.revoked_access_tokens_after(0, START, 10).unwrap();
         assert_eq!(revoked.len(), 1, "{revoked:?}");
     });
+}
+
+/// A database that a later version has migrated, and that says what a program must know to use it.
+fn migrated_later(database: &Database, needs: &str) {
+    database.store();
+    database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9000'), ('9001')");
+    database.execute(&format!("UPDATE schema_compat SET needs = '{needs}'"));
+}
+
+#[test]
+fn a_database_that_a_later_version_only_added_to_is_used_and_nothing_is_undone() {
+    on_both(|database| {
+        migrated_later(database, "0017");
+        let store = database.open();
+        assert_eq!(store.later_migrations().unwrap(), ["9000", "9001"]);
+        assert_eq!(store.migrate().unwrap(), Vec::<String>::new());
+        assert_eq!(database.count("__diesel_schema_migrations WHERE version LIKE '9%'"), 2);
+        let folder = Folder::empty().with("DATABASE_URL", database.url());
+        let secret = folder.client_secret("billing");
+        let served = folder.serve(&["--issuer", "https://auth.example"]);
+        let form = Request::raw_form(TOKEN, "grant_type=client_credentials").basic("billing", &secret);
+        assert_eq!(send(served.address, &form).status, 200);
+        assert!(served.begun.contains("9001"), "{}", served.begun);
+        let status = folder.json(&["db", "status"]);
+        assert_eq!(status["later_migrations"], json!(["9000", "9001"]));
+    });
+}
+
+#[test]
+fn a_database_that_a_later_version_took_something_from_is_refused_and_left_alone() {
+    on_both(|database| {
+        migrated_later(database, "9001");
+        let before = database.dump();
+        let folder = Folder::empty().with("DATABASE_URL", database.url());
+        let commands: [&[&str]; 4] = [
+            &["serve", "--issuer", "https://auth.example"],
+            &["client", "list"],
+            &["db", "migrate"],
+            &["db", "status"],
+        ];
+        for command in commands {
+            let said = folder.refused(command);
+            assert!(
+                said.contains("9001") && said.contains("or a later one"),
+                "{command:?}: {said}"
+            );
+        }
+        if database.backend == "PostgreSQL" {
+            assert!(database.dump() == before, "it was written to");
+        }
+        assert!(matches!(database.open().migrate(), Err(Error::SchemaTooNew { .. })));
+        // One that does not say what it needs is not trusted.
+        database.execute("DELETE FROM schema_compat");
+        assert!(matches!(database.open().migrate(), Err(Error::SchemaTooNew { .. })));
+    });
+}
+
+#[test]
+fn no_migration_takes_anything_from_the_version_before_unless_it_is_a_contract_step() {
+    for backend in ["postgres", "sqlite"] {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(backend);
+        let mut seen = 0;
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path().join("up.sql");
+            let sql = fs::read_to_string(&path).unwrap();
+            assert_eq!(expansion::refused(&sql), None, "{}", path.display());
+            seen += 1;
+        }
+        assert!(seen >= 16, "{backend}: {seen}");
+    }
 }

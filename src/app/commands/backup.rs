@@ -41,6 +41,7 @@ fn verified(process: &Process, url: &str) -> anyhow::Result<BackupReport> {
     if !findings.is_empty() {
         bail!("the backup is damaged: {}", findings.join("; "));
     }
+    store.later_migrations()?;
     let missing = store.migrations()?.into_iter().filter(|migration| !migration.applied);
     let missing: Vec<String> = missing.map(|migration| migration.name).collect();
     if !missing.is_empty() {

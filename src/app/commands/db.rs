@@ -33,12 +33,23 @@ pub(super) fn run(process: &Process, command: &DbCommand, format: Output) -> any
         }
         DbCommand::Status => {
             let migrations = store.migrations()?;
+            let later = store.later_migrations()?;
             if format == Output::Json {
                 let rows: Vec<_> = migrations
                     .iter()
                     .map(|m| json!({"name": m.name, "applied": m.applied}))
                     .collect();
-                return output::json(&json!({"database": process.config.database_url.to_string(), "migrations": rows}));
+                return output::json(&json!({
+                    "database": process.config.database_url.to_string(),
+                    "migrations": rows,
+                    "later_migrations": later,
+                }));
+            }
+            if !later.is_empty() {
+                output::message(&format!(
+                    "a later version has migrated the database ({}), and this one can use it",
+                    later.join(", ")
+                ));
             }
             let row = |m: &crate::storage::Migration| {
                 vec![

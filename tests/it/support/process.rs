@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
 /// A directory in which the program runs, with the settings that every run there shares.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    directory: tempfile::TempDir,
+    directory: Arc<tempfile::TempDir>,
+    program: String,
     settings: Vec<(String, String)>,
 }
 
@@ -26,18 +28,30 @@ impl Folder {
     /// An empty directory; the database is SQLite in it.
     pub(crate) fn empty() -> Self {
         let folder = Folder {
-            directory: tempfile::tempdir().unwrap(),
+            directory: Arc::new(tempfile::tempdir().unwrap()),
+            program: PROGRAM.to_owned(),
             settings: Vec::new(),
         };
         folder
             .with("KEYWHEEL_LISTEN", "127.0.0.1:0")
             .with("KEYWHEEL_MANAGEMENT_LISTEN", "127.0.0.1:0")
             .with("KEYWHEEL_LOG", "json")
+            // Nobody balances load to it.
+            .with("KEYWHEEL_SHUTDOWN_DELAY", "0s")
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same directory and settings, for another build of the program.
+    pub(crate) fn with_program(&self, program: &str) -> Self {
+        Folder {
+            directory: Arc::clone(&self.directory),
+            program: program.to_owned(),
+            settings: self.settings.clone(),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -50,7 +64,7 @@ impl Folder {
 
     /// The program with nothing in its environment but what the folder says.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.clean(PROGRAM);
+        let mut command = self.clean(&self.program);
         command.args(arguments);
         command
     }
@@ -194,7 +208,7 @@ impl Folder {
     /// The program under strace, which writes to the file `trace`.
     pub(crate) fn traced(&self, strace: &[&str], trace: &Path) -> Command {
         let mut command = self.clean("strace");
-        command.args(strace).arg("-o").arg(trace).arg(PROGRAM);
+        command.args(strace).arg("-o").arg(trace).arg(&self.program);
         command
     }
 
@@ -399,8 +413,18 @@ impl Served {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Waits for the end.
     pub(crate) fn wait(mut self) -> ExitStatus {
+        self.ended()
+    }
+
+    /// The same for one that is replaced then.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 }

@@ -117,13 +117,27 @@ fn database(store: &Store) -> Finding {
         Ok(migrations) => migrations,
         Err(error) => return Finding::failed("database", told(error), REACH),
     };
+    let later = match store.later_migrations() {
+        Ok(later) => later,
+        Err(error) => {
+            return Finding::failed(
+                "database",
+                told(error),
+                "install the version of keywheel that the servers run",
+            );
+        }
+    };
     let pending: Vec<String> = migrations
         .into_iter()
         .filter(|migration| !migration.applied)
         .map(|migration| migration.name)
         .collect();
-    if pending.is_empty() {
+    if pending.is_empty() && later.is_empty() {
         return Finding::ok("database", "it answers, and its tables are up to date");
+    }
+    if pending.is_empty() {
+        let found = "it answers; a later version has migrated its tables, and this one can use them";
+        return Finding::ok("database", found);
     }
     Finding::failed(
         "database",
