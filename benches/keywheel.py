@@ -33,6 +33,7 @@ class Keywheel:
             "KEYWHEEL_LISTEN": f"127.0.0.1:{self.port}",
             "KEYWHEEL_MANAGEMENT_LISTEN": f"127.0.0.1:{self.management}",
             "KEYWHEEL_WORKERS": str(len(processors)),
+            "KEYWHEEL_SHUTDOWN_DELAY": "0s",
             # Longer than any measurement.
             "KEYWHEEL_TOKENS_ACCESS_TTL": "1h",
             # The load says from which address each login comes: of one alone they would be taken for guesses.

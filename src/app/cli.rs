@@ -75,6 +75,12 @@ pub(super) enum Command {
         #[arg(long, conflicts_with = "url")]
         offline: bool,
     },
+    /// Ask a server on this machine whether it is ready; the exit status is 1 when it is not
+    Healthcheck {
+        /// What to ask [default: /readyz of the management listener]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

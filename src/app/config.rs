@@ -47,6 +47,7 @@ pub struct Config {
     pub max_staleness: Seconds,
     pub workers: usize,
     pub max_connections: usize,
+    pub shutdown_delay: Seconds,
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_hosts: Vec<String>,
     pub tls: Option<TlsFiles>,
@@ -122,6 +123,10 @@ impl Config {
             Some(workers) => workers,
             None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         };
+        let shutdown_delay: Seconds = read.parsed("shutdown_delay")?;
+        if shutdown_delay > Seconds::minutes(5) {
+            return Err(read.refused("shutdown_delay", "balancers learn within seconds: 5m at most"));
+        }
         Ok(Config {
             issuer: read.with("issuer", IssuerUrl::parse)?,
             listen: read.parsed("listen")?,
@@ -143,6 +148,7 @@ impl Config {
             max_staleness,
             workers,
             max_connections: read.at_least("max_connections", 1)?,
+            shutdown_delay,
             trusted_proxies: read.list("trusted_proxies", network)?,
             allowed_hosts: read.list("allowed_hosts", |host| Ok(host.to_owned()))?,
             tls: TlsFiles::of(&read)?,

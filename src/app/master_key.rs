@@ -60,7 +60,7 @@ pub(super) fn load(config: &Config, credentials_directory: Option<&Path>) -> any
     }
     let credential = credentials_directory.map(|directory| directory.join("keywheel-master-key"));
     if let Some(path) = credential.filter(|path| path.symlink_metadata().is_ok()) {
-        return Ok(vec![read(&path)?]);
+        return Ok(vec![read_closed_to(CREDENTIAL_STRANGERS, &path)?]);
     }
     let files = [FILE, NEXT, OLD].map(|file| config.keys_dir.join(file));
     let existing = files.iter().filter(|path| path.symlink_metadata().is_ok());
@@ -157,6 +157,16 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 
 /// Reads a key file that nobody else can read: a regular file, no link, owned by this user or root, mode 0600 or stricter.
 pub(super) fn read(path: &Path) -> anyhow::Result<MasterKey> {
+    read_closed_to(STRANGERS, path)
+}
+
+/// Bits of a file's mode that let others at it.
+const STRANGERS: u32 = 0o077;
+/// The same of a credential. systemd leaves it to root and lets one user read it by an access control list, which the mode shows as a
+/// right of the group; so does a Kubernetes secret with `fsGroup`.
+const CREDENTIAL_STRANGERS: u32 = 0o037;
+
+fn read_closed_to(strangers: u32, path: &Path) -> anyhow::Result<MasterKey> {
     let shown = path.display();
     let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let file = OpenOptions::new()
@@ -177,7 +187,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<MasterKey> {
     if facts.uid() != user && facts.uid() != 0 {
         bail!("the master key {shown} belongs to another user: chown it to the user that runs keywheel");
     }
-    if facts.mode() & 0o077 != 0 {
+    if facts.mode() & strangers != 0 {
         bail!(
             "the master key {shown} can be read by others (mode {:04o}): chmod 600 {shown}",
             facts.mode() & 0o7777

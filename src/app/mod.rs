@@ -15,6 +15,8 @@ mod otlp;
 mod output;
 mod serve;
 mod settings;
+mod signals;
+mod supervisor;
 mod telemetry;
 mod ticker;
 mod tls;

@@ -1,9 +1,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::net::TcpSocket;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::cli::ServeArgs;
@@ -11,6 +11,8 @@ use super::commands::{Process, issuer};
 use super::exporter::Exporter;
 use super::journal::Journal;
 use super::open_files::connections_that_fit;
+use super::signals::{Asked, Signals};
+use super::supervisor::Supervisor;
 use super::ticker::{Ticker, Ticking};
 use super::tls::TlsSource;
 use super::tls_watch::TlsWatch;
@@ -20,7 +22,7 @@ use crate::keys::CLOCK_SKEW;
 use crate::server::{Server, Settings, WheelSettings};
 
 /// `keywheel serve`: everything that can fail fails before the port opens.
-pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
+pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor) -> anyhow::Result<()> {
     let config = &process.config;
     let tls = config.tls.as_ref().map(TlsSource::open).transpose()?;
     // Reserved first, so that the port is known from which --dev derives the issuer.
@@ -90,9 +92,11 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
     let listening = (public.local_addr()?, management.local_addr()?);
     actix_web::rt::System::new().block_on(async move {
         // Signals are caught before anybody can know that the server is up.
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut signals = Signals::catch()?;
         // Without TLS there is nothing to read anew, and who closes the terminal means the end.
-        let mut hangup = tls.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
+        if tls.is_some() {
+            signals.catch_hangup()?;
+        }
         let running = http::serve(Arc::clone(&state), public, &web)?;
         let managing = http::serve_management(Arc::clone(&state), management, &web)?;
         let mut drained = vec![running.handle()];
@@ -100,7 +104,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
         let mut serving = vec![actix_web::rt::spawn(running), actix_web::rt::spawn(managing)];
         if let Some(socket) = administration {
             info!(event = "serving_administration", listen = %socket.local_addr()?, "the API of the administration is served apart");
-            let administering = http::serve_administration(state, socket, &web)?;
+            let administering = http::serve_administration(Arc::clone(&state), socket, &web)?;
             drained.push(administering.handle());
             serving.push(actix_web::rt::spawn(administering));
         }
@@ -113,46 +117,49 @@ pub(super) fn serve(process: &Process, args: &ServeArgs) -> anyhow::Result<()> {
             store,
             journal,
             lines: process.log.lines(),
+            supervisor: supervisor.clone(),
         };
         let ticker = Ticker::start(ticking)?;
         info!(event = "serving", %issuer, listen = %listening.0, management = %listening.1, "keywheel is serving");
+        supervisor.ready(&format!("{issuer} on {}", listening.0));
         if let Some(welcome) = welcome {
             output::text(&welcome)?;
         }
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                () = next(hangup.as_mut()) => watch.iter().for_each(TlsWatch::look),
+        let delay = match signals.end(|| watch.iter().for_each(TlsWatch::look)).await {
+            Asked::Supervisor => Duration::from_secs(config.shutdown_delay.get().unsigned_abs()),
+            Asked::Person => Duration::ZERO,
+        };
+        state.drain();
+        supervisor.stopping("draining");
+        info!(event = "draining", ?delay, "/readyz says no, so that balancers turn to others; requests are still accepted");
+        let winding_up = async {
+            tokio::time::sleep(delay).await;
+            info!(event = "closing", "answering what is under way, accepting nothing new");
+            for handle in drained {
+                handle.stop(true).await;
             }
+            managing_handle.stop(false).await;
+            ticker.stop();
+            if let Some(watch) = watch {
+                watch.stop();
+            }
+            for server in serving {
+                server.await??;
+            }
+            if let Some(exporter) = exporter {
+                exporter.stop();
+            }
+            info!(event = "stopped", "bye");
+            Ok(())
+        };
+        tokio::select! {
+            ended = winding_up => ended,
+            _ = signals.end(|| {}) => bail!("ended at once by a second signal: what was under way is cut off"),
         }
-        info!(event = "draining", "answering what is under way, accepting nothing new");
-        for handle in drained {
-            handle.stop(true).await;
-        }
-        managing_handle.stop(false).await;
-        ticker.stop();
-        if let Some(watch) = watch {
-            watch.stop();
-        }
-        for server in serving {
-            server.await??;
-        }
-        if let Some(exporter) = exporter {
-            exporter.stop();
-        }
-        info!(event = "stopped", "bye");
-        Ok(())
     })
 }
 
 /// Waits for a signal, for ever where none is listened for.
-async fn next(signal: Option<&mut Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
-}
 
 fn reserve(address: SocketAddr, setting: &str) -> anyhow::Result<TcpSocket> {
     http::reserve(address).with_context(|| {

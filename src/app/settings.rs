@@ -171,6 +171,12 @@ pub const SETTINGS: &[Setting] = &[
         "most connections of the public listener; who comes later waits, and idle ones are closed before",
     ),
     setting(
+        "shutdown_delay",
+        &["KEYWHEEL_SHUTDOWN_DELAY"],
+        "5s",
+        "how long requests are still accepted after SIGTERM, while /readyz says no, at most 5m; not with --dev",
+    ),
+    setting(
         "trusted_proxies",
         &["KEYWHEEL_TRUSTED_PROXIES"],
         "",

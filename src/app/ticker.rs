@@ -10,6 +10,7 @@ use super::clock::SteadyClock;
 use super::journal::Journal;
 use super::log_lines::LogLines;
 use super::output;
+use super::supervisor::Supervisor;
 use crate::server::{Context, Edge, Failure, Reach, Server};
 use crate::storage::Store;
 
@@ -29,6 +30,8 @@ pub(super) struct Ticking {
     pub(super) journal: Journal,
     /// The lines of the log, if they are written by a thread of its own.
     pub(super) lines: Option<LogLines>,
+    /// Given a sign of life after each tick, be it a good one or not: what must never hang is this thread.
+    pub(super) supervisor: Supervisor,
 }
 
 fn tick(server: &Server, edge: &Edge) -> Result<(), Failure> {
@@ -73,6 +76,7 @@ impl Ticker {
             store,
             mut journal,
             lines,
+            supervisor,
         } = ticking;
         journal.keep(&server.remembered());
         let (stop, stopped) = channel();
@@ -106,6 +110,7 @@ impl Ticker {
                         Err(_) => {}
                     }
                     journal.keep(&server.remembered());
+                    supervisor.alive();
                 }
                 if let Err(failure) = server.farewell() {
                     warn!(

@@ -3,7 +3,7 @@ use std::pin::Pin;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ALLOW, HOST, HeaderValue, UPGRADE};
 use actix_web::http::uri::Authority;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::{Error, HttpResponse, web};
 use futures_util::future::{Either, MapOk, Ready, TryFutureExt as _, ready};
 
@@ -12,16 +12,20 @@ use super::tag::{REQUEST_ID, Tag};
 use super::trace::Trace;
 use super::unread::Held;
 
-/// What no endpoint answers, whatever its path. A plain function between two services: one that is a future would put two boxes
-/// around every request. Those few with a chunked body, or with a trace, get one.
+/// What no endpoint answers, whatever its path, and the last answer on a connection before the server stops. A plain function between
+/// two services: one that is a future would put two boxes around every request. Those few with a chunked body, or with a trace, get one.
 pub(super) fn guard<S>(mut request: ServiceRequest, next: &S) -> Guarded<S::Future>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
     S::Future: 'static,
 {
-    let (refused, trace) = match state(&request) {
-        Some(state) => (refused(state, &request), Trace::begin(state, &request)),
-        None => (None, None),
+    let (refused, trace, is_last) = match state(&request) {
+        Some(state) => (
+            refused(state, &request),
+            Trace::begin(state, &request),
+            state.is_draining(),
+        ),
+        None => (None, None, false),
     };
     if let Some(refused) = refused {
         let response = named(request.into_response(refused.response()));
@@ -30,10 +34,11 @@ where
     }
     let held = Held::of(&mut request);
     let answer = next.call(request);
+    let naming: Naming = if is_last { last } else { named };
     Either::Right(match (held, trace) {
-        (None, None) => Either::Left(answer.map_ok(named as Naming)),
+        (None, None) => Either::Left(answer.map_ok(naming)),
         (held, trace) => Either::Right(Box::pin(async move {
-            let response = named(answer.await?);
+            let response = naming(answer.await?);
             finish(trace.as_deref(), &response);
             Ok(match held {
                 Some(held) => held.until(response),
@@ -58,6 +63,15 @@ fn named(mut response: ServiceResponse) -> ServiceResponse {
         tag.name(response.headers_mut());
     }
     response
+}
+
+/// The same, and the client is told to connect anew for its next request.
+fn last(mut response: ServiceResponse) -> ServiceResponse {
+    response
+        .response_mut()
+        .head_mut()
+        .set_connection_type(ConnectionType::Close);
+    named(response)
 }
 
 fn finish(trace: Option<&Trace>, response: &ServiceResponse) {

@@ -9,9 +9,15 @@ pub(super) async fn livez() -> HttpResponse {
     fresh(&mut HttpResponse::Ok()).json(json!({"status": "ok"}))
 }
 
-/// Tokens can be issued: the database was reached lately, and there is a key to sign with. Asking costs the database nothing.
+/// Tokens can be issued, and will be for a while: the database was reached lately, there is a key to sign with, and nobody has asked the
+/// server to stop. Asking costs the database nothing.
 pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
-    match state.server.readiness(state.edge.now()) {
+    let readiness = if state.is_draining() {
+        Err("the server is about to stop")
+    } else {
+        state.server.readiness(state.edge.now())
+    };
+    match readiness {
         Ok(()) => fresh(&mut HttpResponse::Ok()).json(json!({"status": "ready"})),
         Err(reason) => {
             fresh(&mut HttpResponse::ServiceUnavailable()).json(json!({"status": "not ready", "reason": reason}))

@@ -36,7 +36,7 @@ mod unread;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 use actix_web::dev::Server as HttpServerHandle;
@@ -102,6 +102,8 @@ pub struct State {
     failures: Sampled,
     /// By how much the next answer with the JWK set differs from others in how long it may be kept.
     jitter: AtomicU8,
+    /// Whether the server is about to stop.
+    draining: AtomicBool,
     trusted_proxies: Vec<IpNet>,
     allowed_hosts: Vec<String>,
     tracing: Option<Tracing>,
@@ -122,6 +124,7 @@ impl State {
             refusals: Sampled::new(LINES_A_SECOND),
             failures: Sampled::new(LINES_A_SECOND),
             jitter: AtomicU8::new(0),
+            draining: AtomicBool::new(false),
             trusted_proxies: settings.trusted_proxies.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
             tracing: settings.tracing.clone(),
@@ -133,6 +136,16 @@ impl State {
 }
 
 impl State {
+    /// From now on the server says that it is not ready, and closes each connection after the next answer, so that clients and balancers
+    /// turn to others. Requests are answered as before.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Does `work` with the present time and this thread's generator. A panic is this request's alone: the process and the connection
     /// live on.
     fn attempt<T, E: From<Failure>>(

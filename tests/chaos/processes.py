@@ -50,6 +50,7 @@ class Node:
         self.settings = {"PATH": os.environ.get("PATH", "")} | settings | {
             "KEYWHEEL_LISTEN": f"127.0.0.1:{self.port}",
             "KEYWHEEL_MANAGEMENT_LISTEN": f"127.0.0.1:{self.management}",
+            "KEYWHEEL_SHUTDOWN_DELAY": "0s",
         }
         self.settings.setdefault("KEYWHEEL_ISSUER", f"http://127.0.0.1:{self.port}")
         self.child, self.is_alive, self.life, self.log = None, False, 0, folder / "keywheel.log"

@@ -51,6 +51,8 @@ mod key_damage;
 #[cfg(test)]
 mod key_import;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod live;

@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod db;
 mod doctor;
+mod healthcheck;
 mod keys;
 mod master_keys;
 mod registration_token;
@@ -26,6 +27,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::cli::{Cli, Command, ServeArgs};
 use super::clock::SteadyClock;
 use super::config::{Config, Sources};
+use super::supervisor::Supervisor;
 use super::{clock, master_key, serve, telemetry};
 use crate::oauth::IssuerUrl;
 use crate::server::{Context, Edge, Reach, Vault};
@@ -39,6 +41,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let environment = environment();
     let credentials_directory = environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let supervisor = Supervisor::of(&environment);
     let flags = match &cli.command {
         Command::Serve(args) => flags(args),
         _ => Vec::new(),
@@ -78,7 +81,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         },
     };
     match cli.command {
-        Command::Serve(args) => serve::serve(&process, &args),
+        Command::Serve(args) => serve::serve(&process, &args, &supervisor),
         Command::Client(command) => client::run(&process, command, cli.output),
         Command::RegistrationToken(command) => registration_token::run(&process, command, cli.output),
         Command::Apply(args) => apply::run(&process, &args, &variables, cli.output),
@@ -92,6 +95,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(&process, command, cli.output),
         Command::Report(command) => report::run(&process, &command, cli.output),
         Command::Doctor { url, offline } => doctor::run(&process, url.as_deref(), offline, cli.output),
+        Command::Healthcheck { url } => healthcheck::run(&process.config, url.as_deref()),
         Command::Completions { .. } => Ok(()),
     }
 }
@@ -114,9 +118,12 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, String)> {
         ("management_listen", &args.management_listen),
         ("issuer", &args.issuer),
     ];
+    // Nobody balances load to a server that somebody tries out.
+    let at_once = args.dev.then(|| ("shutdown_delay", "0s".to_owned()));
     flags
         .into_iter()
         .filter_map(|(key, text)| text.clone().map(|text| (key, text)))
+        .chain(at_once)
         .collect()
 }
 

@@ -413,11 +413,6 @@ impl Served {
         self.child.wait().unwrap();
     }
 
-    /// Sends a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
-    }
-
     /// Waits for the end.
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.ended()
