@@ -34,6 +34,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
     };
     let issuer = issuer(process, args, public.local_addr()?)?;
     let (store, vault) = process.open_vault()?;
+    store.try_prepared_statements()?;
     let vault = Arc::new(vault);
     if !args.dev && !config.database_url.is_postgres() {
         warn!("running on SQLite: one node, one disk; set DATABASE_URL to a postgres:// URL to run several");

@@ -66,6 +66,12 @@ pub const SETTINGS: &[Setting] = &[
         "8",
         "most connections to the database",
     ),
+    setting(
+        "database_prepared_statements",
+        &["KEYWHEEL_DATABASE_PREPARED_STATEMENTS"],
+        "true",
+        "whether prepared statements of PostgreSQL are kept: false behind a pooler that loses them",
+    ),
     setting("keys_dir", &["KEYWHEEL_KEYS_DIR"], "keys", "directory of master.key"),
     Setting {
         key: "master_key",

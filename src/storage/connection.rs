@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::error::{Error, Fault};
 use super::postgres::{Connector, Link};
 use super::sqlite::{self, Purpose};
+use super::store::PreparedStatements;
 
 /// A connection to either backend.
 pub(super) enum Conn {
@@ -52,7 +53,13 @@ impl Conn {
 
     /// Runs `intention` and tells apart why it failed.
     pub(super) fn run<T>(&mut self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
-        let outcome = intention(self);
+        let outcome = match self {
+            // What a statement is prepared in has to be what it runs in.
+            Conn::Postgres(link) if link.prepared_statements == PreparedStatements::InTransaction => {
+                self.transaction("", intention)
+            }
+            _ => intention(self),
+        };
         if let (Err(fault), Conn::Postgres(link)) = (&outcome, &mut *self) {
             link.is_read_only |= fault.says_read_only();
         }
@@ -69,6 +76,11 @@ impl Conn {
         let Conn::Postgres(link) = self else {
             return intention(self);
         };
+        if link.in_transaction {
+            // That of `run` around this one.
+            link.connection.batch_execute(first)?;
+            return intention(self);
+        }
         link.begin(first)?;
         let outcome = intention(self);
         let Conn::Postgres(link) = self else {

@@ -37,6 +37,13 @@ pub enum Error {
         /// The number of the newest that this one knows.
         knows: String,
     },
+    /// Prepared statements do not stay where they were prepared.
+    #[error(
+        "a connection pooler gives each transaction another connection and keeps no track of prepared statements: set \
+         database_prepared_statements to false, or have the pooler keep track (PgBouncer from 1.21 on, max_prepared_statements), or \
+         give each session its connection (pool_mode = session)"
+    )]
+    StatementsLost,
     /// What was to be created once was created already, by the same request a moment ago. Nothing was done.
     #[error("the same request was answered a moment ago")]
     Repeated,
@@ -127,6 +134,9 @@ impl Fault {
                 Ok(error) => Fault::Diesel(*error).into_error(connection_is_lost),
                 Err(error) => Error::Database(Cause::new(error)),
             },
+            Fault::Diesel(DieselError::DatabaseError(_, said)) if lost_a_statement(said.message()) => {
+                Error::StatementsLost
+            }
             Fault::Diesel(error) if connection_is_lost || is_passing(&error) => Error::unavailable(error),
             Fault::Diesel(error @ DieselError::DeserializationError(_)) => Error::Corrupt {
                 table: "(unknown)",
@@ -161,6 +171,12 @@ fn is_passing(error: &DieselError) -> bool {
         }
         _ => false,
     }
+}
+
+/// Of those that the driver names. Nobody but a pooler can make them vanish, or have two of one name meet.
+pub(super) fn lost_a_statement(message: &str) -> bool {
+    message.starts_with("prepared statement \"s")
+        && (message.ends_with("does not exist") || message.ends_with("already exists"))
 }
 
 const PASSING: [&str; 16] = [

@@ -63,7 +63,7 @@ pub use refresh_tokens::{RefreshTokenRecord, Rotation, RotationOutcome};
 pub use registration::{NewRegistration, Registration, RegistrationOutcome};
 pub use restore::Position;
 pub use secrets::SecretAddition;
-pub use store::{Settings, Store};
+pub use store::{PreparedStatements, Settings, Store};
 pub use sweep::Swept;
 pub use turn::Waiting;
 pub use url::{DatabaseUrl, DatabaseUrlError, Session};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
+use diesel::connection::{CacheSize, Connection, InstrumentationEvent, SimpleConnection};
+use diesel::prelude::*;
+use diesel::sql_types::Integer;
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use tokio::task::AbortHandle;
@@ -14,9 +16,10 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::{Error, in_words};
+use super::error::{Error, Fault, in_words, lost_a_statement};
 use super::lane::{Lane, Silences};
 use super::servers::{Server, Servers};
+use super::store::PreparedStatements;
 use super::tls;
 use super::url::{PostgresTarget, Session};
 
@@ -29,6 +32,7 @@ pub(super) struct Connector {
     tls: MakeRustlsConnect,
     connect_timeout: Duration,
     statement_timeout: Duration,
+    prepared_statements: PreparedStatements,
     statements: Arc<AtomicU64>,
     silences: Silences,
 }
@@ -42,6 +46,8 @@ pub(super) struct Manner {
     pub(super) connect_timeout: Duration,
     /// Longest time that a statement may take.
     pub(super) statement_timeout: Duration,
+    /// How long prepared statements live.
+    pub(super) prepared_statements: PreparedStatements,
 }
 
 /// A connection and what is needed to know whether it still is one.
@@ -51,6 +57,7 @@ pub(super) struct Link {
     pub(super) in_transaction: bool,
     /// Whether it was found to take no writes: the next one may lead to a server that does.
     pub(super) is_read_only: bool,
+    pub(super) prepared_statements: PreparedStatements,
     begin: Arc<str>,
     driver: AbortHandle,
     lane: Lane,
@@ -73,9 +80,26 @@ impl Connector {
             tls: tls::to(target)?,
             connect_timeout,
             statement_timeout: manner.statement_timeout,
+            prepared_statements: manner.prepared_statements,
             statements,
             silences: Silences::default(),
         })
+    }
+
+    fn are_in_transactions(&self) -> bool {
+        self.prepared_statements == PreparedStatements::InTransaction
+    }
+
+    /// Prepares a statement, has somebody else take the connection that it is on, if a pooler gives it away, and runs it again.
+    pub(super) fn try_prepared_statements(&self) -> Result<(), Error> {
+        if self.are_in_transactions() {
+            return Ok(());
+        }
+        let mut mine = self.connect().map_err(Error::unavailable)?;
+        let mut other = self.connect().map_err(Error::unavailable)?;
+        let mut ask = || diesel::select(1.into_sql::<Integer>()).get_result::<i32>(&mut mine.connection);
+        let asked = ask().and_then(|_| other.begin("SELECT 1")).and_then(|()| ask());
+        asked.map(drop).map_err(|error| Fault::from(error).into_error(false))
     }
 
     /// A connector whose statements may take an hour, for migrations.
@@ -99,9 +123,13 @@ impl Connector {
         let lane = lane.with_driver(driver.clone());
         let connection = lane
             .run(AsyncPgConnection::try_from(client))
-            .map_err(|error| in_words(&error))?;
+            .map_err(|error| of_statements(in_words(&error)))?;
         lane.hand_over();
         let mut connection = AsyncConnectionWrapper::<AsyncPgConnection, Lane>::from(connection);
+        if self.are_in_transactions() {
+            connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+            connection.batch_execute("COMMIT").map_err(|error| in_words(&error))?;
+        }
         let statements = Arc::clone(&self.statements);
         connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
             if matches!(event, InstrumentationEvent::StartQuery { .. }) {
@@ -112,6 +140,7 @@ impl Connector {
             connection,
             in_transaction: false,
             is_read_only: false,
+            prepared_statements: self.prepared_statements,
             begin: format!("BEGIN; {}", self.limits("LOCAL ")).into(),
             driver,
             lane,
@@ -157,7 +186,9 @@ impl Connector {
 
     /// Sets the session up and, in the same round trip, asks whether the server is what is wanted.
     async fn prepare(&self, client: &Client) -> Result<(), String> {
-        let settings = format!("{}; {PLANS}", self.limits(""));
+        // What is made of the client prepares statements, too: the transaction ends after that.
+        let begin = if self.are_in_transactions() { "BEGIN; " } else { "" };
+        let settings = format!("{begin}{}; {PLANS}", self.limits(""));
         let questions = match self.session {
             Session::Any => "",
             Session::Primary | Session::ReadWrite => "; SELECT pg_is_in_recovery(); SHOW transaction_read_only",
@@ -178,12 +209,21 @@ impl Connector {
     /// Set by statements, because poolers refuse them as startup options. A pooler in transaction mode gives the session to others
     /// between transactions: hence they are repeated in `BEGIN`, at no further round trip, and hence [`Lane`] ends a statement that
     /// outlives its limit whatever the server believes. Such a pooler must keep track of prepared statements (PgBouncer does from
-    /// 1.21 on); the locks used here end with their transaction.
+    /// 1.21 on), or each is prepared anew in its transaction and closed before that ends, for its name is unique in this process
+    /// alone; the locks used here end with their transaction.
     fn limits(&self, scope: &str) -> String {
         let statement = self.statement_timeout.as_millis();
         let lock = statement.div_ceil(2);
         format!("SET {scope}statement_timeout = {statement}; SET {scope}lock_timeout = {lock}")
     }
+}
+
+/// What an error means, where it is that a statement was lost.
+fn of_statements(words: String) -> String {
+    if lost_a_statement(&words) {
+        return Error::StatementsLost.to_string();
+    }
+    words
 }
 
 impl Link {

@@ -35,6 +35,18 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Longest time that a statement may take, and that a write may wait for its turn on SQLite.
     pub statement_timeout: Duration,
+    /// How long a prepared statement of PostgreSQL lives.
+    pub prepared_statements: PreparedStatements,
+}
+
+/// How long a prepared statement of PostgreSQL lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PreparedStatements {
+    /// As long as its connection.
+    OnConnection,
+    /// As long as its transaction, and everything is in one: for a pooler that gives each transaction another connection and keeps no
+    /// track of statements. Two more round trips for what is a single statement otherwise.
+    InTransaction,
 }
 
 impl Settings {
@@ -46,6 +58,7 @@ impl Settings {
             session: Session::Any,
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(5),
+            prepared_statements: PreparedStatements::OnConnection,
         }
     }
 }
@@ -95,6 +108,7 @@ impl Store {
             session,
             connect_timeout,
             statement_timeout: patience,
+            prepared_statements,
         } = settings;
         let (connections, pool, company) = match &url.0 {
             Target::Postgres(target) => {
@@ -102,6 +116,7 @@ impl Store {
                     session: *session,
                     connect_timeout: *connect_timeout,
                     statement_timeout: *patience,
+                    prepared_statements: *prepared_statements,
                 };
                 let connector = Connector::new(target, manner, Arc::clone(&statements))?;
                 let connections = Connections::Postgres(Box::new(connector));
@@ -138,6 +153,24 @@ impl Store {
     /// Asks the database for a sign of life.
     pub fn ping(&self) -> Result<(), Error> {
         self.read(|conn| Ok(conn.batch("SELECT 1")?))
+    }
+
+    /// Whether statements that were prepared are still there later, which a connection pooler may prevent.
+    ///
+    /// # Errors
+    /// [`Error::StatementsLost`] if they are not. Whatever else goes wrong says nothing about it, and is none.
+    pub fn try_prepared_statements(&self) -> Result<(), Error> {
+        let Connections::Postgres(connector) = &self.inner.connections else {
+            return Ok(());
+        };
+        match connector.try_prepared_statements() {
+            Err(lost @ Error::StatementsLost) => Err(lost),
+            Err(error) => {
+                tracing::debug!(%error, "whether prepared statements are kept could not be found out");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// What time it is for PostgreSQL, to compare clocks with; `None` on SQLite, which has none of its own.

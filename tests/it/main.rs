@@ -76,6 +76,8 @@ mod outage;
 #[cfg(test)]
 mod password;
 #[cfg(test)]
+mod pooler;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod private_bytes;

@@ -31,7 +31,7 @@ use super::supervisor::Supervisor;
 use super::{clock, master_key, serve, telemetry};
 use crate::oauth::IssuerUrl;
 use crate::server::{Context, Edge, Reach, Vault};
-use crate::storage::{self, Store};
+use crate::storage::{self, PreparedStatements, Store};
 
 /// Runs one command.
 pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
@@ -166,6 +166,9 @@ impl Process {
         let mut settings = storage::Settings::new(self.config.database_url.clone());
         settings.pool_size = self.config.database_connections;
         settings.session = self.session;
+        if !self.config.database_prepared_statements {
+            settings.prepared_statements = PreparedStatements::InTransaction;
+        }
         Store::open(&settings).with_context(|| format!("the database {} cannot be opened", self.config.database_url))
     }
 

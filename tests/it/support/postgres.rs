@@ -412,7 +412,7 @@ pub(crate) fn programs() -> PathBuf {
 }
 
 /// PostgreSQL refuses to run as root; then `postgres`, or `nobody`, runs it. User and group.
-fn unprivileged_user() -> Option<(u32, u32)> {
+pub(crate) fn unprivileged_user() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = Command::new("id").args(arguments).output().ok()?;
         String::from_utf8(output.stdout).ok()?.trim().parse().ok()
@@ -425,7 +425,8 @@ fn unprivileged_user() -> Option<(u32, u32)> {
         .find_map(|name| Some((id(&["-u", name])?, id(&["-g", name])?)))
 }
 
-fn as_user(user: Option<(u32, u32)>, program: &str, arguments: &[String]) -> Vec<String> {
+/// The words of a command that runs under that user.
+pub(crate) fn as_user(user: Option<(u32, u32)>, program: &str, arguments: &[String]) -> Vec<String> {
     let mut command = Vec::new();
     if let Some((user, group)) = user {
         command.push("setpriv".to_owned());
