@@ -9,15 +9,21 @@ COPY src src
 COPY tests/it/main.rs tests/it/main.rs
 COPY benches benches
 ENV RUSTFLAGS="-C target-feature=+crt-static"
-RUN cargo build --locked --profile dist --bin keywheel --target x86_64-unknown-linux-gnu
+# Static builds want the target named, be it this machine's own.
+RUN target=$(rustc -vV | sed -n 's/^host: //p') && cargo build --locked --profile dist --bin keywheel --target "$target" \
+    && cp "target/$target/dist/keywheel" /keywheel
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /build/target/x86_64-unknown-linux-gnu/dist/keywheel /keywheel
+COPY --from=build /keywheel /keywheel
 COPY --from=build --chown=65532:65532 /empty /keys
 USER 65532:65532
 ENV KEYWHEEL_LISTEN=0.0.0.0:8080 KEYWHEEL_MANAGEMENT_LISTEN=0.0.0.0:9080 KEYWHEEL_KEYS_DIR=/keys
 EXPOSE 8080 9080
+# What keeps it from being ready is in the health log of the container. Kubernetes has probes of its own and ignores this.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["/keywheel", "healthcheck"]
+# SIGTERM, then shutdown_delay (5 s) and up to 10 s for what is under way: docker stop --time 20, or KEYWHEEL_SHUTDOWN_DELAY=0s.
+STOPSIGNAL SIGTERM
 VOLUME /keys
 ENTRYPOINT ["/keywheel"]
 CMD ["serve"]

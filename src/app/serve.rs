@@ -160,8 +160,6 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
     })
 }
 
-/// Waits for a signal, for ever where none is listened for.
-
 fn reserve(address: SocketAddr, setting: &str) -> anyhow::Result<TcpSocket> {
     http::reserve(address).with_context(|| {
         format!(

@@ -44,6 +44,7 @@ impl Signals {
     }
 }
 
+/// Waits for a signal, for ever where none is listened for.
 async fn next(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),

@@ -28,6 +28,8 @@ mod commands;
 #[cfg(feature = "failpoints")]
 mod crashes;
 #[cfg(test)]
+mod deployment;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod documents;
@@ -99,6 +101,8 @@ mod registration;
 mod remembered;
 #[cfg(test)]
 mod reports;
+#[cfg(test)]
+mod restart;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]

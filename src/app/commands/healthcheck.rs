@@ -1,8 +1,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use ureq::Agent;
+use ureq::tls::TlsConfig;
 
 use crate::app::config::Config;
 use crate::app::output;
@@ -10,23 +12,13 @@ use crate::app::output;
 /// `keywheel healthcheck`: for whatever runs a program to learn whether a server is well, such as a container's runtime. It needs no
 /// shell beside it, and neither database nor master key.
 pub(super) fn run(config: &Config, url: Option<&str>) -> anyhow::Result<()> {
-    let url = url.map_or_else(|| readiness(config.management_listen), str::to_owned);
-    if !url.starts_with("http://") {
-        bail!(
-            "{url} is no http:// URL: ask the management listener, or look at the server from outside with \"keywheel doctor\""
-        );
+    let url = url.map_or_else(|| readiness(config), str::to_owned);
+    let mut question = agent().get(&url);
+    // The public listener may want to be called by its name.
+    if let Some(host) = config.allowed_hosts.first() {
+        question = question.header("Host", host);
     }
-    let agent = Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .proxy(None)
-        .build()
-        .new_agent();
-    let mut answer = agent
-        .get(&url)
-        .call()
-        .with_context(|| format!("{url} does not answer"))?;
+    let mut answer = question.call().with_context(|| format!("{url} does not answer"))?;
     let status = answer.status();
     if !status.is_success() {
         let said = answer.body_mut().with_config().limit(LARGEST).read_to_string();
@@ -36,15 +28,38 @@ pub(super) fn run(config: &Config, url: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a server with this configuration says whether it is ready. One that listens everywhere is asked on this machine.
-fn readiness(mut listening: SocketAddr) -> String {
+/// Where a server with this configuration says on this machine whether it is ready: on the management listener, unless that wants
+/// certificates of clients.
+fn readiness(config: &Config) -> String {
+    let (scheme, mut listening) = match &config.tls {
+        None => ("http", config.management_listen),
+        Some(tls) if tls.client_ca.is_none() => ("https", config.management_listen),
+        Some(_) => ("https", config.listen),
+    };
     if listening.ip().is_unspecified() {
         listening.set_ip(match listening {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{listening}/readyz")
+    format!("{scheme}://{listening}/readyz")
+}
+
+/// It asks by address, which no certificate names. Nothing is told that others may not know, and whoever could answer in the
+/// server's place on this machine could do worse.
+fn agent() -> Agent {
+    let tls = TlsConfig::builder()
+        .disable_verification(true)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .build()
+        .new_agent()
 }
 
 /// Less than those who ask wait for the command itself.

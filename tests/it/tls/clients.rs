@@ -110,3 +110,26 @@ fn a_chain_of_a_hundred_certificates_costs_little_more_than_the_handshake() {
         assert!(spent < 30 * 10, "{which}: {spent} ms for 30");
     }
 }
+
+#[test]
+fn a_health_check_needs_no_certificate() {
+    for clients in [None, Some(Authority::new("clients"))] {
+        let site = Site::new();
+        let settings = clients.as_ref().map(|clients| {
+            place_authority(&site, clients);
+            ("KEYWHEEL_TLS_CLIENT_CA", "clients.pem")
+        });
+        let served = site.serve_with(settings.as_slice());
+        let (public, management) = (served.address.to_string(), served.management.to_string());
+        let mut command = site.folder.command(&["healthcheck"]);
+        command
+            .env("KEYWHEEL_LISTEN", &public)
+            .env("KEYWHEEL_MANAGEMENT_LISTEN", &management)
+            .envs(settings);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let asked = if clients.is_some() { public } else { management };
+        assert!(said.contains(&format!("https://{asked}/readyz")), "{said}");
+    }
+}
