@@ -73,9 +73,9 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("the configuration file {0} cannot be read: {1}")]
     File(PathBuf, std::io::Error),
-    /// The file is not TOML.
-    #[error("the configuration file {0} is not TOML: {1}")]
-    Toml(PathBuf, Box<toml::de::Error>),
+    /// The file is not TOML. The line itself is not shown: it may hold a secret.
+    #[error("the configuration file {0} is not TOML: line {1}, column {2}: {3}")]
+    Toml(PathBuf, usize, usize, String),
     /// A key that nobody knows.
     #[error("{file}: unknown setting \"{key}\"{hint}", file = .0.display(), key = .1, hint = .2)]
     Unknown(PathBuf, String, String),
@@ -97,7 +97,11 @@ pub enum ConfigError {
 impl Config {
     /// Reads all sources and checks every value, and the rules that several obey together.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let values = sources.values()?;
+        Self::of(sources.values()?)
+    }
+
+    /// Checks every value, and the rules that several obey together.
+    fn of(values: Values) -> Result<Self, ConfigError> {
         let read = Reader::of(&values);
         let rotation = RotationSettings {
             algorithm: read.parsed::<SigningAlgorithm>("signing.alg")?,
@@ -249,6 +253,17 @@ mod tests {
         );
         let both = [("PORT", "5000"), ("KEYWHEEL_LISTEN", "127.0.0.1:1")];
         assert_eq!(load("", &both, &[]).unwrap().listen.to_string(), "127.0.0.1:1");
+    }
+
+    // N-05
+    #[test]
+    fn a_line_that_is_no_toml_is_named_and_not_shown() {
+        let message = load("listen = \"127.0.0.1:1\"\nmaster_key = \"c2VjcmV0\n", &[], &[]);
+        let message = message.unwrap_err().to_string();
+        assert!(
+            message.contains("line 2, column ") && !message.contains("c2VjcmV0"),
+            "{message}"
+        );
     }
 
     #[test]

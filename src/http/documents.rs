@@ -8,6 +8,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use arc_swap::{ArcSwap, Guard};
 
+use super::entity_tag::{Comparison, names};
 use super::{ENDPOINTS, State, peer, response};
 use crate::oauth::{Seconds, Thumbprint};
 use crate::server::{AskedGrant, Endpoint, Outcome, Turn};
@@ -26,7 +27,7 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     let jitter = state.jitter.fetch_add(JITTER_STEP, Ordering::Relaxed);
     let max_age = jwks.max_age(now, state.server.wheel().jwks_max_age(), jitter);
     let seen = request.headers().get(IF_NONE_MATCH);
-    let unchanged = seen.is_some_and(|seen| written.etag.as_ref().is_some_and(|etag| names(seen, etag)));
+    let unchanged = seen.is_some_and(|seen| written.etag.as_ref().is_some_and(|etag| is_named(seen, etag)));
     let mut response = if unchanged {
         HttpResponse::NotModified()
     } else {
@@ -148,11 +149,10 @@ fn public<'a>(
         .append_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
 }
 
-/// Whether `If-None-Match` names the tag (RFC 9110 §13.1.2, weak comparison).
-fn names(header: &HeaderValue, etag: &HeaderValue) -> bool {
-    header.to_str().is_ok_and(|list| {
-        list.split(',')
-            .map(str::trim)
-            .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
-    })
+/// Whether `If-None-Match` names the tag (RFC 9110 §13.1.2).
+fn is_named(header: &HeaderValue, etag: &HeaderValue) -> bool {
+    let (Ok(condition), Ok(etag)) = (header.to_str(), etag.to_str()) else {
+        return false;
+    };
+    names(condition, etag, Comparison::Weak)
 }

@@ -11,6 +11,7 @@ mod body;
 mod crowd;
 mod documents;
 mod door;
+mod entity_tag;
 mod expectation;
 mod form;
 mod guard;

@@ -29,7 +29,8 @@ impl Audience {
     pub fn parse_resource(text: &str) -> Result<Self, AudienceError> {
         let audience = Audience::parse(text)?;
         let uri = Url::parse(text).map_err(|_not_a_uri| AudienceError::NotAbsolute)?;
-        if uri.fragment().is_some() || !uri.username().is_empty() || uri.password().is_some() {
+        if uri.fragment().is_some() || !uri.username().is_empty() || uri.password().is_some() || !is_well_written(text)
+        {
             return Err(AudienceError::NotAbsolute);
         }
         Ok(audience)
@@ -45,6 +46,27 @@ impl fmt::Display for Audience {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether every character stands where RFC 3986 §3 allows it: `Url` mends what browsers mend, such as backslashes, and a text that
+/// was mended names something else to whoever does not.
+pub(super) fn is_well_written(uri: &str) -> bool {
+    let (_scheme, rest) = uri.split_once(':').unwrap_or_default();
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
+        None => ("", rest),
+    };
+    // The one place for brackets is around an address (§3.2.2).
+    let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (address, host_or_port) = bracketed.unwrap_or(("", authority));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
+    let mut escapes = uri.split('%').skip(1);
+    address
+        .bytes()
+        .all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))
+        && host_or_port.bytes().all(plain)
+        && path.bytes().all(plain)
+        && escapes.all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit()))
 }
 
 /// Why a text is not an audience.
@@ -167,10 +189,23 @@ mod tests {
             "//a",
             "",
             "https://a b",
+            // What browsers mend is no URI (RFC 3986).
+            "https:\\\\a",
+            "https://a/<b>",
+            "https://a/[b]",
+            "https://a/%zz",
+            "https://a/%4",
+            "https://a\"b",
+            "https://0\\[1]:443",
         ] {
             assert!(Audience::parse_resource(text).is_err(), "{text}");
         }
-        for text in ["https://api.example", "https://api.example/v1?x=1", "urn:example:api"] {
+        for text in [
+            "https://api.example",
+            "https://api.example/v1?x=1",
+            "https://[2001:db8::1]:8443/a%20b",
+            "urn:example:api",
+        ] {
             assert!(Audience::parse_resource(text).is_ok(), "{text}");
         }
     }

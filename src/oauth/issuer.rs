@@ -4,6 +4,7 @@ use thiserror::Error;
 use url::{Host, Url};
 
 use super::Audience;
+use super::audience::is_well_written;
 
 /// The issuer: one string, byte for byte the same in tokens, metadata and configuration (RFC 8414 §2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,9 @@ impl IssuerUrl {
         let normal = url.as_str();
         if normal != text && normal.strip_suffix('/') != Some(text) {
             return Err(IssuerError::NotNormal(normal.trim_end_matches('/').to_owned()));
+        }
+        if !is_well_written(text) {
+            return Err(IssuerError::NotAUri);
         }
         Ok(IssuerUrl {
             text: text.to_owned(),
@@ -86,6 +90,9 @@ pub enum IssuerError {
     /// No http or https URL.
     #[error("the issuer must be a URL such as https://auth.example.com")]
     NotAUrl,
+    /// Characters that a browser lets pass and RFC 3986 does not know.
+    #[error("the issuer contains a character that no URI has, such as a bracket or a bar: percent-encode it")]
+    NotAUri,
     /// It could not serve as an audience, which it does for clients without one.
     #[error("the issuer is longer than 512 characters")]
     TooLong,
@@ -114,6 +121,8 @@ mod tests {
             "https://a#x",
             "https://u@a",
             "ftp://a",
+            "https://a/[b]",
+            "https://a/b|c",
             "auth.example",
             "",
         ] {

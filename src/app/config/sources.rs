@@ -33,10 +33,7 @@ const DEFAULT_FILE: &str = "keywheel.toml";
 impl Sources {
     /// What each setting is: the default, the file, the environment, flags, the later ones winning.
     pub(super) fn values(&self) -> Result<Values, ConfigError> {
-        let mut values = BTreeMap::new();
-        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
-            values.insert(setting.key, value(setting.default, "default"));
-        }
+        let mut values = defaults();
         read_file(self.file.as_deref(), &mut values)?;
         read_environment(&self.environment, &mut values);
         for (key, text) in &self.flags {
@@ -44,6 +41,13 @@ impl Sources {
         }
         Ok(values)
     }
+}
+
+/// The settings that are something when nobody says anything.
+pub(super) fn defaults() -> Values {
+    let set = SETTINGS.iter().filter(|setting| !setting.default.is_empty());
+    set.map(|setting| (setting.key, value(setting.default, "default")))
+        .collect()
 }
 
 fn value(text: &str, source: &str) -> Value {
@@ -60,9 +64,12 @@ fn read_file(named: Option<&Path>, values: &mut Values) -> Result<(), ConfigErro
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(ConfigError::File(path.to_owned(), error)),
     };
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error| ConfigError::Toml(path.to_owned(), Box::new(error)))?;
+    read_text(path, &text, values)
+}
+
+/// Reads the text of the file `path`.
+pub(super) fn read_text(path: &Path, text: &str, values: &mut Values) -> Result<(), ConfigError> {
+    let table: toml::Table = text.parse().map_err(|error| not_toml(path, text, &error))?;
     for (name, entry) in table {
         match entry {
             toml::Value::Table(section) => {
@@ -74,6 +81,13 @@ fn read_file(named: Option<&Path>, values: &mut Values) -> Result<(), ConfigErro
         }
     }
     Ok(())
+}
+
+fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let (line, column) = (before.matches('\n').count() + 1, line.chars().count() + 1);
+    ConfigError::Toml(path.to_owned(), line, column, error.message().to_owned())
 }
 
 fn accept(path: &Path, key: String, entry: &toml::Value, values: &mut Values) -> Result<(), ConfigError> {

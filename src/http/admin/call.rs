@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::super::entity_tag::{Comparison, names};
 use super::problem::Problem;
 use crate::oauth::base64url;
 use crate::server::admin::{Admitted, ClientAdmin, Cursor, KeyAdmin, Once, RegistrationAdmin, UserAdmin};
@@ -107,7 +108,7 @@ impl<'a> Call<'a, '_> {
     /// Refuses a change of something that is not as the sender saw it (RFC 9110 §13.1.1).
     pub(super) fn must_match(&self, etag: &str) -> Result<(), Problem> {
         let seen = self.sent.if_match.as_deref().unwrap_or_default();
-        if seen.split(',').map(str::trim).any(|one| one == etag || one == "*") {
+        if names(seen, etag, Comparison::Strong) {
             return Ok(());
         }
         Err(Problem::changed())

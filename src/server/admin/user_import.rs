@@ -110,12 +110,7 @@ fn json_lines(bytes: &[u8]) -> Numbered {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
     lines
         .filter(|(_, line)| !line.trim_ascii().is_empty())
-        .map(|(index, line)| {
-            (
-                index as u64 + 1,
-                serde_json::from_slice(line).map_err(|error| error.to_string()),
-            )
-        })
+        .map(|(index, line)| (index as u64 + 1, serde_json::from_slice(line).map_err(complaint)))
         .collect()
 }
 
@@ -123,7 +118,7 @@ fn csv_lines(bytes: &[u8]) -> Numbered {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
     let headers = match reader.headers() {
         Ok(headers) => headers.clone(),
-        Err(error) => return vec![(1, Err(error.to_string()))],
+        Err(error) => return vec![(1, Err(complaint(error)))],
     };
     let mut lines = Vec::new();
     let mut record = csv::StringRecord::new();
@@ -132,16 +127,25 @@ fn csv_lines(bytes: &[u8]) -> Numbered {
         match reader.read_record(&mut record) {
             Ok(true) => {
                 let number = record.position().map_or(number, csv::Position::line);
-                lines.push((
-                    number,
-                    record.deserialize(Some(&headers)).map_err(|error| error.to_string()),
-                ));
+                lines.push((number, record.deserialize(Some(&headers)).map_err(complaint)));
             }
             Ok(false) => return lines,
-            Err(error) => lines.push((number, Err(error.to_string()))),
+            Err(error) => lines.push((number, Err(complaint(error)))),
         }
     }
 }
+
+/// What a reader says, without what may be a hash: of a file whose first line is a user, it takes the hash for the name of a column.
+fn complaint(error: impl std::fmt::Display) -> String {
+    let said = error.to_string();
+    let words = said
+        .split(' ')
+        .map(|word| if word.len() > LONGEST_WORD { "[…]" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Longest word that is shown; no hash is as short.
+const LONGEST_WORD: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -200,5 +204,10 @@ mod tests {
         );
         assert!(complaints("name,hash\nalice,x\n").contains("line 2"));
         assert!(!complaints(&format!("username,password_hash\nbob,{}", "s3cret".repeat(3))).contains("s3cret"));
+        // Without its first line, and with a member in the place of another.
+        let swapped = format!("{{\"username\": \"a\", \"password_hash\": \"{HASH}\", \"enabled\": \"{HASH}\"}}");
+        for file in [format!("alice,{HASH}\nbob,{HASH}\n"), swapped] {
+            assert!(!complaints(&file).contains("seasalt"), "{}", complaints(&file));
+        }
     }
 }

@@ -102,7 +102,7 @@ impl PasswordHash {
     }
 
     /// Whether this is the hash of `password`. `memory` is kept between calls, so that pages are not fetched anew each time.
-    pub(super) fn verify(&self, password: &str, memory: &mut Vec<Block>) -> bool {
+    pub(in crate::server) fn verify(&self, password: &str, memory: &mut Vec<Block>) -> bool {
         match &self.scheme {
             Scheme::Argon2 {
                 algorithm,
@@ -223,7 +223,7 @@ fn phc(text: &str) -> Result<Scheme, PasswordHashError> {
     let (mut m, mut t, mut p) = (0, 0, 0);
     for parameter in fields.next().ok_or(damaged)?.split(',') {
         let (name, value) = parameter.split_once('=').ok_or(damaged)?;
-        let value: u32 = value.parse().map_err(|_not_a_number| damaged)?;
+        let value = number(value).ok_or(damaged)?;
         match name {
             "m" => m = value,
             "t" => t = value,
@@ -261,7 +261,8 @@ fn bcrypt(text: &str, of_sha256: bool) -> Result<Scheme, PasswordHashError> {
     let fits = matches!(kind, Some("2a" | "2b" | "2y"))
         && rest.is_some_and(|rest| rest.len() == 53 && alphabet(rest))
         && fields.next().is_none();
-    let cost: u32 = cost.and_then(|cost| cost.parse().ok()).ok_or(damaged)?;
+    // Two digits, as every library reads it.
+    let cost = cost.filter(|cost| cost.len() == 2).and_then(number).ok_or(damaged)?;
     if !fits || cost < 4 {
         return Err(damaged);
     }
@@ -280,7 +281,7 @@ fn django_pbkdf2(text: &str) -> Result<Scheme, PasswordHashError> {
     let [iterations, salt, hash] = fields.as_slice() else {
         return Err(damaged);
     };
-    let iterations: NonZeroU32 = iterations.parse().map_err(|_not_a_number| damaged)?;
+    let iterations = number(iterations).and_then(NonZeroU32::new).ok_or(damaged)?;
     if iterations.get() > MOST_ITERATIONS {
         return Err(PasswordHashError::TooCostly);
     }
@@ -293,6 +294,12 @@ fn django_pbkdf2(text: &str) -> Result<Scheme, PasswordHashError> {
         salt: salt.as_bytes().to_vec(),
         hash,
     })
+}
+
+/// Digits alone: a sign is nothing that whoever else reads the hash would take.
+fn number(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -378,6 +385,10 @@ mod tests {
             "$2b$12$short",
             "$argon2id$v=19$m=8,t=1$c29tZXNhbHQ",
             "$argon2id$v=19$m=x,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2id$v=19$m=+8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+            "pbkdf2_sha256$+1$salt$CWWFdHOWwPnki7HvkcqN9iA2T3KLW1cf2uZ5kvArtVY=",
+            "$2b$+5$JrkhsFi.Z2XbbH3EhIooRO.GelXEAXZOFQujbJsMVejP9yhKXbA7O",
+            "$2b$5$JrkhsFi.Z2XbbH3EhIooRO.GelXEAXZOFQujbJsMVejP9yhKXbA7O",
         ] {
             assert_eq!(
                 PasswordHash::parse(text).unwrap_err(),
