@@ -4,6 +4,8 @@
 
 pub mod app;
 mod failpoint;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod keys;
 pub mod oauth;

@@ -49,13 +49,24 @@ impl ClientFile {
         }
         let text =
             std::fs::read_to_string(path).map_err(|error| ClientFileError::Unreadable(path.to_owned(), error))?;
-        let (table, errors) = DeTable::parse_recoverable(&text);
-        if let (false, Some(other)) = (errors.is_empty(), other_format(&text)) {
+        Self::of_text(path, &text, environment, &|path| std::fs::read_to_string(path))
+    }
+
+    /// Reads the text of the file `path`; secrets that stand in files are asked for.
+    pub(super) fn of_text(
+        path: &Path,
+        text: &str,
+        environment: &BTreeMap<String, String>,
+        secret_file: &dyn Fn(&Path) -> std::io::Result<String>,
+    ) -> Result<Self, ClientFileError> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if let (false, Some(other)) = (errors.is_empty(), other_format(text)) {
             return Err(ClientFileError::NotToml(path.to_owned(), other));
         }
         let mut reader = Reader {
-            values: Values::new(path, &text),
+            values: Values::new(path, text),
             environment,
+            secret_file,
         };
         for error in &errors {
             // The message alone: the whole error shows the line, which may hold a secret.
@@ -105,6 +116,7 @@ const SECRET_KEYS: [&str; 3] = ["env", "file", "overlap"];
 struct Reader<'a> {
     values: Values<'a>,
     environment: &'a BTreeMap<String, String>,
+    secret_file: &'a dyn Fn(&Path) -> std::io::Result<String>,
 }
 
 type Places = BTreeMap<ClientId, Fault>;
@@ -278,7 +290,7 @@ impl Reader<'_> {
             .parent()
             .unwrap_or(Path::new(""))
             .join(self.values.text(value)?);
-        match std::fs::read_to_string(&path).map(Zeroizing::new) {
+        match (self.secret_file)(&path).map(Zeroizing::new) {
             Ok(text) => {
                 let line = text.strip_suffix('\n').unwrap_or(&text);
                 let line = line.strip_suffix('\r').unwrap_or(line);

@@ -165,6 +165,14 @@ impl Config {
         })
     }
 
+    /// What is in force when a file with this text is all that there is.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn of_text(text: &str) -> Result<Self, ConfigError> {
+        let mut values = sources::defaults();
+        sources::read_text(std::path::Path::new("keywheel.toml"), text, &mut values)?;
+        Self::of(values)
+    }
+
     /// Every setting with its value and source, secrets redacted.
     pub fn show(&self) -> Vec<(&'static str, String, String)> {
         let row = |setting: &'static Setting| {

@@ -7,6 +7,8 @@ mod commands;
 mod config;
 mod demo;
 mod exporter;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod journal;
 mod log_lines;
 mod master_key;

@@ -14,6 +14,8 @@ mod door;
 mod entity_tag;
 mod expectation;
 mod form;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod health;
 mod hsts;

@@ -10,6 +10,8 @@ mod broken_promise;
 mod certificate;
 mod demand;
 mod due;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod import;
 mod jwks;
 mod lane;

@@ -10,6 +10,8 @@ mod client;
 mod client_id;
 mod duration;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grant_type;
 mod issuer;
 mod jwk;

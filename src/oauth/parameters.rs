@@ -33,7 +33,7 @@ pub enum Parameter {
 use Parameter as P;
 
 /// Every known name.
-const NAMES: [(&str, Parameter); 17] = [
+pub(super) const NAMES: [(&str, Parameter); 17] = [
     ("grant_type", P::GrantType),
     ("scope", P::Scope),
     ("client_id", P::ClientId),

@@ -18,6 +18,8 @@ mod error;
 mod expiry;
 mod families;
 mod fetchers;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grants;
 mod interval;
 mod introspection;

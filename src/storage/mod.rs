@@ -20,6 +20,8 @@ mod creations;
 mod error;
 mod families;
 mod fetchers;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keys;
 mod lane;
 mod master_key;

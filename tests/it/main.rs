@@ -40,6 +40,9 @@ mod flood;
 #[cfg(test)]
 mod floors;
 #[cfg(test)]
+#[cfg(feature = "fuzzing")]
+mod fuzzed;
+#[cfg(test)]
 mod interop;
 #[cfg(test)]
 mod introspection;

@@ -28,7 +28,7 @@ impl Cursor {
     }
 
     /// As a word, for the list of that name with those filters.
-    pub(super) fn seal(&self, mac: &hmac::Key, list: &str) -> String {
+    pub(in crate::server) fn seal(&self, mac: &hmac::Key, list: &str) -> String {
         let content = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut bytes = sealed(mac, list, &content).to_vec();
         bytes.extend_from_slice(&content);
@@ -36,7 +36,7 @@ impl Cursor {
     }
 
     /// Reads what [`seal`](Self::seal) wrote.
-    pub(super) fn open(text: &str, mac: &hmac::Key, list: &str) -> Result<Self, CursorError> {
+    pub(in crate::server) fn open(text: &str, mac: &hmac::Key, list: &str) -> Result<Self, CursorError> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_no_base64| CursorError)?;
         let (seal, content) = bytes.split_at_checked(SEAL).ok_or(CursorError)?;
         let right = aws_lc_rs::constant_time::verify_slices_are_equal(seal, &sealed(mac, list, content));

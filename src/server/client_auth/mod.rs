@@ -69,7 +69,7 @@ pub struct Presented {
     second: Option<Pair>,
 }
 
-type Pair = (String, Zeroizing<String>);
+pub(super) type Pair = (String, Zeroizing<String>);
 
 impl Presented {
     /// In one reading.
@@ -80,7 +80,7 @@ impl Presented {
         }
     }
 
-    fn readings(&self) -> impl Iterator<Item = &Pair> {
+    pub(super) fn readings(&self) -> impl Iterator<Item = &Pair> {
         std::iter::once(&self.first).chain(&self.second)
     }
 }
@@ -121,7 +121,7 @@ pub(super) fn named(credentials: &ClientCredentials, parameters: &Parameters) ->
 }
 
 /// RFC 6749 §2.3: a client uses one method per request, and says the same `client_id` wherever it says one.
-fn the_one_method(
+pub(super) fn the_one_method(
     credentials: &ClientCredentials,
     parameters: &Parameters,
 ) -> Result<(ClientAuthMethod, Presented), OAuthError> {

@@ -57,7 +57,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
 
 impl RequestedMetadata {
     /// The metadata of a client that registers with these rights. What the request leaves out is the server's to choose.
-    pub(super) fn of_new_client(
+    pub(in crate::server) fn of_new_client(
         &self,
         client_id: &ClientId,
         policy: &RegistrationPolicy,
@@ -84,7 +84,7 @@ impl RequestedMetadata {
     }
 
     /// The metadata of a client that replaces what it had registered. What only administrators choose stays.
-    pub(super) fn of_registered_client(
+    pub(in crate::server) fn of_registered_client(
         &self,
         client: &Client,
         policy: &RegistrationPolicy,
@@ -94,7 +94,7 @@ impl RequestedMetadata {
 
     /// Whether the request may update `client_id` (RFC 7592 §2.2): it names the client, chooses no secret, and holds nothing that
     /// is the server's alone.
-    pub(super) fn is_an_update_of(
+    pub(in crate::server) fn is_an_update_of(
         &self,
         client_id: &ClientId,
         is_live_secret: impl FnOnce(&str) -> Result<bool, TokenError>,
