@@ -11,6 +11,8 @@ mod api_others;
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod asvs;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod backup;
@@ -114,6 +116,8 @@ mod rotation;
 mod secrets;
 #[cfg(test)]
 mod storage;
+#[cfg(test)]
+mod supply_chain;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
