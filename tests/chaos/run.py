@@ -116,7 +116,7 @@ def write(rows):
 
 def machine():
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine())
-    version = subprocess.run([programs() / "postgres", "--version"], capture_output=True, text=True).stdout.split()[-1]
+    version = subprocess.run([programs() / "postgres", "--version"], capture_output=True, text=True).stdout.split()[2]
     return (
         f"Measured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} processors ({model}), Linux {platform.release().split('-')[0]}, "
         f"PostgreSQL {version}, clients and databases on the same machine."
