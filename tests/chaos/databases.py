@@ -6,7 +6,7 @@ import time
 from faults import done_under_load, were_refused, within
 from world import POSTGRES, World
 
-HOLDS = "no login lost, one successor each; people get 503 with Retry-After; the key set is always answered"
+HOLDS = "the rules above"
 
 
 def restart(binary, scale):
