@@ -52,6 +52,10 @@ class Proxy:
             self.process.wait()
         self.log.close()
 
+    def said(self) -> str:
+        """The end of its log."""
+        return (self.folder / "log").read_text(errors="replace")[-3_000:]
+
     def configuration(self) -> str:
         raise NotImplementedError
 
@@ -95,7 +99,7 @@ class Nginx(Proxy):
 daemon off;
 master_process off;
 pid {self.folder}/pid;
-error_log stderr crit;
+error_log stderr error;
 events {{ worker_connections 512; }}
 http {{
     access_log off;
@@ -144,7 +148,7 @@ ServerName a
 Listen 127.0.0.1:{self.port}
 PidFile {self.folder}/pid
 ErrorLog /dev/stderr
-LogLevel crit
+LogLevel error
 {loaded}
 {user}
 StartServers 1

@@ -6,9 +6,9 @@ DESCRIPTION is a JSON file: `address` of the server, `clients` (the first is the
 of the server, `proxy` (null, haproxy, nginx or apache), `seed`, and `tries`: how many requests go through the proxy. It prints what it
 did, and ends with a status that is not zero when a rule was broken.
 
-The rules: no answer has a status of 500 or more, but that of a proxy of its own; none hangs; whoever comes after a malformed
-request, on its connection or on the one that a proxy used for it, gets the answer to the own request and no other; and the
-server lives, and does not grow.
+The rules: no answer of the server has a status of 500 or more; none hangs; whoever comes after a malformed request, on its
+connection or on the one that a proxy used for it, gets the answer to the own request and no other; and the server lives, and does
+not grow. Of a hundred answers a proxy may lose one, which it says with a status of its own.
 """
 
 import asyncio
@@ -182,6 +182,7 @@ class Behind:
     def __init__(self, proxy: Proxy, clients: list[Client]):
         self.proxy, self.clients = proxy, clients
         self.statuses: Counter = Counter()
+        self.lost = 0
 
     async def run(self, corpus: list[Malformed], tries: int) -> None:
         waiting: list[Session] = []
@@ -195,15 +196,29 @@ class Behind:
                     self.statuses.update(int(status) for status in STATUS.findall(got)[:1])
                     # Those that the proxy is still waiting for stay while others come.
                     waiting.append(session)
-                    await own_token(self.proxy.address, after)
-                    await kept.send(good(after))
-                    check_own(await asyncio.wait_for(answer(kept.reader), PATIENCE), after)
+                    async with Session(self.proxy.address) as fresh:
+                        await self.own(fresh, after)
+                    await self.own(kept, after)
                 except Exception as broken:
-                    raise Broken(f"after {malformed.name}: {malformed.data[:2_000]!r}: {broken!r}") from broken
+                    said = f"{broken!r}; the proxy says: {self.proxy.said()}"
+                    raise Broken(f"after {malformed.name}: {malformed.data[:2_000]!r}: {said}") from broken
                 if len(waiting) > 16:
                     waiting.pop(0).writer.close()
         for session in waiting:
             session.writer.close()
+        if self.lost > max(2, tries // 100):
+            raise Broken(f"{self.lost} answers were lost: {self.proxy.said()}")
+
+    async def own(self, session: Session, client: Client) -> None:
+        """Asserts that somebody gets a token of their own. A proxy that says it lost an answer is asked again, and it is counted: it may
+        meet a connection in the moment in which the server closes it, and does not repeat a POST by itself."""
+        for _ in range(3):
+            await session.send(good(client))
+            got = await asyncio.wait_for(answer(session.reader), PATIENCE)
+            if got is None or got[0] not in (502, 503, 504):
+                break
+            self.lost += 1
+        check_own(got, client)
 
 
 def memory(pid: int) -> float:
@@ -236,6 +251,7 @@ async def main(description: dict) -> None:
                 behind = Behind(proxy, others)
                 await behind.run(chosen, sent)
                 statuses = behind.statuses
+                statuses["lost"] = behind.lost
     for client in others:
         await own_token(address, client)
     grown = memory(description["pid"]) - before

@@ -118,7 +118,8 @@ rows! {
         "process::no_credential_is_ever_in_the_log",
         "storage::url::tests::no_password_is_ever_shown",
         "canaries::no_secret_is_anywhere_but_where_it_belongs",
-        "http::admin::problem::tests::what_is_said_of_a_document_repeats_names_and_no_values";
+        "http::admin::problem::tests::what_is_said_of_a_document_repeats_names_and_no_values",
+        "app::config::tests::a_line_that_is_no_toml_is_named_and_not_shown";
     "N-06" "Nothing that is logged breaks its line.":
         "logs::nothing_that_a_client_sends_makes_a_line_of_its_own",
         "logs::nor_does_it_in_a_log_for_people";
