@@ -117,6 +117,14 @@ async fn decided<T: Send + 'static>(
     let refused = |client: Option<&ClientId>, address: Option<IpAddr>, refusal: &Refusal| {
         log_refusal(state, (request, tag), client, address, refusal);
     };
+    let line = match endpoint {
+        Endpoint::Token => Some(Line::of(request)?),
+        _ => None,
+    };
+    if let Some(line) = line {
+        let room = line.has_room().await.map_err(full);
+        room.inspect_err(|refusal| refused(None, None, refusal))?;
+    }
     let authorization = the_authorization(request);
     let address = peer::address(request, &state.trusted_proxies);
     let parameters = form::parameters(request, payload).await;
@@ -138,10 +146,6 @@ async fn decided<T: Send + 'static>(
         .parameters
         .get(Parameter::ClientId)
         .and_then(|id| ClientId::parse(id).ok());
-    let line = match endpoint {
-        Endpoint::Token => Some(Line::of(request)?),
-        _ => None,
-    };
     door((state, tag), line, token_request, rule)
         .await
         .inspect_err(|refusal| refused(named.as_ref(), address, refusal))
@@ -157,11 +161,7 @@ async fn door<T: Send + 'static>(
     rule: Rule<T>,
 ) -> Result<T, Refusal> {
     let turn = match line {
-        Some(line) => Some(
-            line.turn()
-                .await
-                .map_err(|Full| Refusal::overloaded("too many wait for a signature"))?,
-        ),
+        Some(line) => Some(line.turn().await.map_err(full)?),
         None => None,
     };
     let decided = decide(state, tag, Reach::Memory, |cx| rule(&state.server, &request, cx));
@@ -177,6 +177,10 @@ async fn door<T: Send + 'static>(
         Err(Decided::Needs(reach)) => reach,
     };
     hop((state, tag), Arc::new(request), rule, reach).await
+}
+
+fn full(_: Full) -> Refusal {
+    Refusal::overloaded("too many wait for a signature")
 }
 
 /// Whether a refresh token was exchanged. Who hangs up, or waits too long, before it is their turn has not used it.

@@ -41,11 +41,19 @@ impl Line {
         line.map(|line| &***line).ok_or(Refusal::failed(ErrorCode::ServerError))
     }
 
+    /// Refuses a request for which there is no place, before anything is done for it: what a refusal costs is taken from signatures.
+    pub(super) async fn has_room(&self) -> Result<(), Full> {
+        if self.waiting.get() < MOST_WAITING {
+            return Ok(());
+        }
+        sleep(REFUSED_AFTER).await;
+        Err(Full)
+    }
+
     /// Waits until it is this request's turn, which lasts until the answer is dropped.
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Full> {
         let Some(_place) = Place::take(&self.waiting) else {
-            sleep(REFUSED_AFTER).await;
-            return Err(Full);
+            return self.has_room().await.and(Err(Full));
         };
         let turn = self.turns.acquire().await.map_err(|_closed| Full)?;
         if self.since.get() >= TURNS_AT_ONCE {
