@@ -3,6 +3,7 @@
 
 mod hunt;
 mod misuse;
+mod tls;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -498,7 +499,7 @@ enum Prints {
     NoSecret,
 }
 
-// What is documented: the environment of a process can be read, so a file is the better place.
+// N-05: what is documented, that the environment of a process can be read, so a file is the better place.
 #[test]
 fn a_master_key_in_the_environment_stays_there_and_goes_nowhere_else() {
     let folder = Folder::empty();

@@ -119,7 +119,10 @@ rows! {
         "storage::url::tests::no_password_is_ever_shown",
         "canaries::no_secret_is_anywhere_but_where_it_belongs",
         "http::admin::problem::tests::what_is_said_of_a_document_repeats_names_and_no_values",
-        "app::config::tests::a_line_that_is_no_toml_is_named_and_not_shown";
+        "app::config::tests::a_line_that_is_no_toml_is_named_and_not_shown",
+        "canaries::a_master_key_in_the_environment_stays_there_and_goes_nowhere_else",
+        "canaries::tls::the_private_key_of_tls_is_nowhere_but_in_its_file",
+        "traces::a_request_is_a_span_with_its_work_below_it";
     "N-06" "Nothing that is logged breaks its line.":
         "logs::nothing_that_a_client_sends_makes_a_line_of_its_own",
         "logs::nor_does_it_in_a_log_for_people";
