@@ -8,8 +8,8 @@ use secrecy::SecretString;
 use super::parameters::NAMES;
 use super::{
     Audience, Audiences, ChosenSecret, ClaimProfile, ClientAuthMethod, ClientId, FamilyId, GrantType, IssuedClaims,
-    IssuerUrl, Lineage, Owner, Parameters, Scope, Seconds, SigningAlgorithm, Thumbprint, TokenType, UserId, Username,
-    form_decode,
+    IssuerUrl, Lineage, Owner, Parameters, Scope, Seconds, SigningAlgorithm, Thumbprint, TokenQuota, TokenType, UserId,
+    Username, form_decode,
 };
 
 fn text(data: &[u8]) -> Option<&str> {
@@ -203,7 +203,7 @@ fn is_absolute_uri(text: &str) -> bool {
     is_scheme && written(&host, "") && written(path, "@/?")
 }
 
-/// A span of time: digits and a unit, no more than 63 bits of seconds, and the same when it is written and read again.
+/// A span of time, or a quota that holds for one: digits and a unit, no more than 63 bits of seconds, and the same when it is written and read again.
 pub fn duration(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let slow = || {
@@ -226,6 +226,11 @@ pub fn duration(data: &[u8]) {
     if let Some(span) = read {
         assert_eq!(span.to_string().parse(), Ok(span));
         assert!(span + span >= span && span * 2 >= span && span / 2 <= span);
+    }
+    if let Ok(quota) = text.parse::<TokenQuota>() {
+        assert_eq!(quota.to_string().parse(), Ok(quota));
+        assert!((1..=TokenQuota::MOST_TOKENS).contains(&quota.tokens()));
+        assert!((Seconds::new(1)..=TokenQuota::LONGEST_PERIOD).contains(&quota.period()));
     }
 }
 

@@ -108,6 +108,7 @@ pub fn registration(data: &[u8]) {
     let as_wished = requested.of_new_client(&client_id, &policy);
     if let Some(metadata) = lawful(as_wished.as_ref(), &policy) {
         assert!(!metadata.introspect && metadata.signing_alg.is_none() && metadata.access_ttl.is_none());
+        assert!(metadata.token_quota.is_none() && metadata.token_reuse_window.is_none());
         assert_eq!(metadata.claim_profile, ClaimProfile::default());
         let chosen = ClientMetadata {
             introspect: true,
