@@ -92,9 +92,9 @@ def few_files(binary, scale):
         measured += within("served again", took, 5.0)[0]
         return measured, broken + late
 
-    with World(binary, POSTGRES, limits=[(resource.RLIMIT_NOFILE, 256)]) as world:
+    with World(binary, POSTGRES, limits=[(resource.RLIMIT_NOFILE, 768)]) as world:
         holds = "the process lives; who is connected is served; new connections as soon as there are files again"
-        return [done_under_load(world, "256 open files at most, and 400 idle connections", holds, act)]
+        return [done_under_load(world, "768 open files at most, and 400 idle connections", holds, act)]
 
 
 def little_memory(binary, scale):
