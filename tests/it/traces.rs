@@ -49,6 +49,7 @@ fn metric(served: &Served, name: &str) -> u64 {
         .unwrap()
 }
 
+// N-05
 #[test]
 fn a_request_is_a_span_with_its_work_below_it() {
     on_both_processes(|folder| {

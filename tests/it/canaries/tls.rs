@@ -25,6 +25,11 @@ fn private_number(pem: &str) -> Vec<u8> {
     der[at..at + 32].to_vec()
 }
 
+/// That part of the number with which PEM begins its second line.
+fn private_line(pem: &str) -> &str {
+    &pem.lines().nth(2).unwrap()[..26]
+}
+
 // N-05
 #[test]
 fn the_private_key_of_tls_is_nowhere_but_in_its_file() {
@@ -39,6 +44,7 @@ fn the_private_key_of_tls_is_nowhere_but_in_its_file() {
     let pair = authority.server();
     pair.place(folder.path());
     canaries.keep_bytes("the private key of TLS", &private_number(&pair.key));
+    canaries.keep_bytes("the same in PEM", private_line(&pair.key).as_bytes());
     let served = folder.serve(&["--issuer", ISSUER]);
     let client = Arc::new(authority.trusting());
     assert_eq!(
@@ -57,6 +63,7 @@ fn the_private_key_of_tls_is_nowhere_but_in_its_file() {
     // A key that is not the certificate's, for the server to complain of.
     let other = authority.server();
     canaries.keep_bytes("a private key of another certificate", &private_number(&other.key));
+    canaries.keep_bytes("that in PEM", private_line(&other.key).as_bytes());
     place(&folder.path().join("tls.key"), &other.key, 0o600);
     let complaints: Vec<u8> = ["doctor --offline", "config show", "config check"]
         .iter()
