@@ -64,7 +64,8 @@ pub(super) fn is_well_written(uri: &str) -> bool {
     address
         .bytes()
         .all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))
-        && host_or_port.bytes().all(plain)
+        // Nor is there a name of a user, though it be empty.
+        && host_or_port.bytes().all(|byte| plain(byte) && byte != b'@')
         && path.bytes().all(plain)
         && escapes.all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit()))
 }
@@ -185,6 +186,7 @@ mod tests {
             "not-a-uri",
             "https://a#f",
             "http://user@a",
+            "https://@a",
             "http://u:p@a",
             "//a",
             "",
