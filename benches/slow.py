@@ -1,6 +1,7 @@
 """Clients that hold connections and give nothing for it: heads and bodies that dribble in, and answers that are not read."""
 
 import contextlib
+import heapq
 import selectors
 import socket
 import threading
@@ -17,18 +18,19 @@ EVERY = 4
 
 
 class SlowClients:
-    """So many of them while the block lasts; who is cut off comes again at once."""
+    """So many of them while the block lasts, each at a time of its own; who is cut off comes again at once."""
 
     def __init__(self, port, number):
         self.port, self.number = port, number
-        self.ended, self.cut_off = threading.Event(), 0
+        self.ended, self.all_here, self.cut_off = threading.Event(), threading.Event(), 0
         self.thread = threading.Thread(target=self.go_on)
 
     def __enter__(self):
         self.selector, self.clients = selectors.DefaultSelector(), {}
-        for number in range(self.number):
-            self.begin(number)
+        begun = time.monotonic()
+        self.due = [(begun + EVERY * number / self.number, number) for number in range(self.number)]
         self.thread.start()
+        self.all_here.wait()
         return self
 
     def __exit__(self, *_):
@@ -50,22 +52,27 @@ class SlowClients:
         if first is not READS:
             # Who does not read learns of the end when it writes.
             self.selector.register(client, selectors.EVENT_READ, number)
+        if len(self.clients) == self.number:
+            self.all_here.set()
 
     def go_on(self):
-        due = time.monotonic() + EVERY
         while not self.ended.is_set():
-            for key, _ in self.selector.select(0.05):
+            for key, _ in self.selector.select(max(0, self.due[0][0] - time.monotonic())):
                 self.again(key.data)
-            if time.monotonic() < due:
-                continue
-            due += EVERY
-            for number, client in list(self.clients.items()):
-                try:
-                    client.send(b"x")
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    self.again(number)
+            while self.due[0][0] <= time.monotonic():
+                due, number = self.due[0]
+                heapq.heapreplace(self.due, (due + EVERY, number))
+                self.dribble(number)
+
+    def dribble(self, number):
+        if number not in self.clients:
+            return self.begin(number)
+        try:
+            self.clients[number].send(b"x")
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.again(number)
 
     def again(self, number):
         client = self.clients[number]

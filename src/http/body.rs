@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_http::{HttpMessage as _, Request};
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
@@ -10,6 +11,8 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
+
+use super::crowd::Coming;
 
 /// Time in which the whole body must have arrived; headers have a time of their own.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -61,6 +64,17 @@ pub(super) async fn read(request: &HttpRequest, payload: Payload, most: usize) -
 /// The length that a request declares for its body in bytes, if it does.
 pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The body that a request has coming.
+pub(super) fn coming(request: &mut Request) -> Coming {
+    if let actix_http::Payload::None = request.payload() {
+        return Coming::Bytes(0);
+    }
+    match declared_length(request.headers()) {
+        Some(length) => Coming::Bytes(length as u64),
+        None => Coming::Unknown,
+    }
 }
 
 async fn chunks(mut payload: Payload, expected: usize, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {

@@ -26,12 +26,23 @@ pub(super) struct Crowd {
 pub(super) struct Progress {
     /// Requests that were handed on and have no answer yet.
     under_way: Cell<u32>,
+    /// What the last of them still has coming.
+    coming: Cell<Coming>,
     /// Since when the head of a request is arriving.
     head_since: Cell<Option<Instant>>,
     /// When the last one began to.
     seen_at: Cell<Instant>,
     has_to_leave: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// The body of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Coming {
+    /// Of so many bytes. It may have arrived.
+    Bytes(u64),
+    /// Nobody knows where it ends before it does.
+    Unknown,
 }
 
 /// Of the room, what may be taken before others have to leave, and how much room is made then.
@@ -55,11 +66,12 @@ impl Crowd {
         })
     }
 
-    /// One more connection at `now`.
+    /// One more connection at `now`, when its first head begins to be due.
     pub(super) fn join(self: Rc<Self>, now: Instant) -> Place {
         let progress = Rc::new(Progress {
             under_way: Cell::new(0),
-            head_since: Cell::new(None),
+            coming: Cell::new(Coming::Bytes(0)),
+            head_since: Cell::new(Some(now)),
             seen_at: Cell::new(now),
             has_to_leave: Cell::new(false),
             waker: RefCell::new(None),
@@ -120,8 +132,9 @@ impl Crowd {
 
 impl Progress {
     /// The head of a request has arrived, and the request is handed on.
-    pub(super) fn has_request(&self) {
+    pub(super) fn has_request(&self, body: Coming) {
         self.under_way.set(self.under_way.get() + 1);
+        self.coming.set(body);
         self.head_since.set(None);
     }
 
@@ -130,15 +143,29 @@ impl Progress {
         self.under_way.set(self.under_way.get().saturating_sub(1));
     }
 
+    /// The body of unknown length is at its end.
+    pub(super) fn has_body(&self) {
+        self.coming.set(Coming::Bytes(0));
+    }
+
+    /// The body of the request that waits for its answer, if one does.
+    pub(super) fn coming(&self) -> Option<Coming> {
+        self.is_under_way().then(|| self.coming.get())
+    }
+
     /// Whether a request waits for its answer.
     pub(super) fn is_under_way(&self) -> bool {
         self.under_way.get() > 0
     }
 
-    /// The head of a request begins to arrive; `waker` is that of whoever serves the connection.
-    pub(super) fn head_begins(&self, now: Instant, waker: &Waker) {
+    /// The head of a request begins to arrive.
+    pub(super) fn head_begins(&self, now: Instant) {
         self.head_since.set(Some(now));
         self.seen_at.set(now);
+    }
+
+    /// Whom to wake when it has to leave.
+    pub(super) fn is_served_by(&self, waker: &Waker) {
         let mut own = self.waker.borrow_mut();
         if !own.as_ref().is_some_and(|own| own.will_wake(waker)) {
             *own = Some(waker.clone());
@@ -204,7 +231,7 @@ mod tests {
         let places: Vec<Place> = (0..14).map(join).collect();
         let leaving = || -> Vec<usize> { (0..14).filter(|n| places[*n].progress.has_to_leave()).collect() };
         assert!(crowd.is_crowded());
-        places[0].progress.has_request();
+        places[0].progress.has_request(Coming::Bytes(0));
         crowd.make_room(after(begun, 1));
         assert!(leaving().is_empty(), "a request may be on its way");
         crowd.make_room(after(begun, 2));

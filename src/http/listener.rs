@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use rustls::ServerConfig;
 use tokio::net::TcpSocket;
 
+use super::body;
 use super::crowd::{Crowd, Progress};
 use super::expectation;
 use super::link::Link;
@@ -58,10 +59,10 @@ where
     let on_each_worker = move || {
         let (stopping, crowd) = (stopping.clone(), Crowd::of(most));
         let app = app().into_factory().map_err(|error| error.into().error_response());
-        let noted = apply_fn_factory(app, |request: Request, app| {
+        let noted = apply_fn_factory(app, |mut request: Request, app| {
             let progress = request.conn_data::<Rc<Progress>>().cloned();
             if let Some(progress) = &progress {
-                progress.has_request();
+                progress.has_request(body::coming(&mut request));
             }
             app.call(request)
                 .inspect(move |_| progress.iter().for_each(|progress| progress.is_answered()))
@@ -71,8 +72,8 @@ where
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
-            // Of the first request of a connection; `Paced` sees to the others.
-            .client_request_timeout(HEAD_DEADLINE)
+            // `Paced` sees to it.
+            .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(Duration::from_secs(1))
             .keep_alive(KEEP_ALIVE)
             .expect(expectation::answer)

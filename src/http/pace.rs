@@ -1,5 +1,6 @@
-//! A pace for the other end of a connection. actix gives time to the head of the first request of a connection, and to a connection on
-//! which nothing goes on; whoever sends half of a second head, or never reads an answer, it would wait for for ever.
+//! A pace for the other end of a connection. actix gives time to the head of the first request of a connection, in steps of half a
+//! second, so that many are cut off at once and hold up everybody else; whoever sends half of a second head, or never reads an answer, it
+//! would wait for for ever.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::crowd::{Crowd, Place, Progress};
 use super::listener::{HEAD_DEADLINE, WRITE_DEADLINE};
+use super::one_by_one::OneByOne;
 
 /// A connection that breaks off when the other end does not keep pace: a head that has begun arrives within five seconds, and what is
 /// sent is taken within thirty. While a request waits for its answer there is no hurry here; its body has a deadline of its own.
@@ -19,6 +21,7 @@ use super::listener::{HEAD_DEADLINE, WRITE_DEADLINE};
 #[derive(Debug)]
 pub(super) struct Paced<T> {
     stream: T,
+    requests: OneByOne,
     place: Place,
     /// Since when there is something to be sent that the other end does not take.
     unsent_since: Option<Instant>,
@@ -31,6 +34,7 @@ impl<T> Paced<T> {
     pub(super) fn new(stream: T, crowd: Rc<Crowd>) -> Self {
         Paced {
             stream,
+            requests: OneByOne::default(),
             place: crowd.join(Instant::now()),
             unsent_since: None,
             look: None,
@@ -48,6 +52,11 @@ impl<T> Paced<T> {
         let progress = self.place.progress();
         if progress.has_to_leave() && !progress.is_under_way() && self.unsent_since.is_none() {
             return Err(Error::new(ErrorKind::TimedOut, "idle for longest, and others wait"));
+        }
+        if let (None, Some(since)) = (&self.look, progress.head_since()) {
+            progress.is_served_by(cx.waker());
+            self.look_at(since + HEAD_DEADLINE, cx);
+            return Ok(());
         }
         if !self.is_look_due || !self.look.as_ref().is_some_and(|look| look.is_elapsed()) {
             return Ok(());
@@ -84,7 +93,8 @@ impl<T> Paced<T> {
         let progress = self.place.progress();
         if !progress.is_under_way() && progress.head_since().is_none() {
             let now = Instant::now();
-            progress.head_begins(now, cx.waker());
+            progress.head_begins(now);
+            progress.is_served_by(cx.waker());
             self.look_at(now + HEAD_DEADLINE, cx);
         }
     }
@@ -102,9 +112,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         this.is_in_time(cx)?;
-        let before = into.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
-        if into.filled().len() > before {
+        let standing = (&**this.place.progress(), this.unsent_since.is_some());
+        let read = ready!(this.requests.poll_read(&mut this.stream, standing, cx, into))?;
+        if read > 0 {
             this.has_read(cx);
         }
         Poll::Ready(Ok(()))
@@ -140,6 +150,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         this.unsent_since = None;
+        // actix flushes after it has looked at all that it has read.
+        if this.requests.goes_on(this.place.progress()) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::HttpMessage;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -14,10 +14,15 @@ use actix_web::http::header::TRANSFER_ENCODING;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 
+use super::crowd::Progress;
+
 /// The body of a request, in two hands: that of the handler, who may let go of it, and that of the answer. actix closes the connection
 /// where somebody still has hold of a body that is not at its end.
 #[derive(Clone)]
-pub(super) struct Held(Rc<RefCell<Payload>>);
+pub(super) struct Held {
+    body: Rc<RefCell<Payload>>,
+    progress: Option<Rc<Progress>>,
+}
 
 impl Held {
     /// Takes hold of a chunked body; `None` for every other request.
@@ -25,7 +30,10 @@ impl Held {
         if !request.headers().contains_key(TRANSFER_ENCODING) {
             return None;
         }
-        let held = Held(Rc::new(RefCell::new(request.take_payload())));
+        let held = Held {
+            body: Rc::new(RefCell::new(request.take_payload())),
+            progress: request.conn_data::<Rc<Progress>>().cloned(),
+        };
         request.set_payload(Payload::Stream {
             payload: Box::pin(held.clone()),
         });
@@ -42,7 +50,11 @@ impl Stream for Held {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+        let chunk = ready!(Pin::new(&mut *self.body.borrow_mut()).poll_next(cx));
+        if let (None, Some(progress)) = (&chunk, &self.progress) {
+            progress.has_body();
+        }
+        Poll::Ready(chunk)
     }
 }
 

@@ -83,6 +83,8 @@ mod outage;
 #[cfg(test)]
 mod password;
 #[cfg(test)]
+mod pipelining;
+#[cfg(test)]
 mod pooler;
 #[cfg(test)]
 mod power;
