@@ -22,6 +22,8 @@ pub(super) fn system_edge(clock: &Arc<SteadyClock>) -> Edge {
 /// The machine's clock, which goes on evenly when it is set while the process runs. Whoever sets it by an hour, or by a year, may be
 /// wrong, and keys that were destroyed and tokens that expired by a wrong clock are not mended by the right one. So a step is believed
 /// once the database's clock says the same; where it has none, once the new time has lasted for a while.
+///
+/// To tell the time it reads the one clock that nobody can set; what the other shows is looked at once a second.
 #[derive(Debug)]
 pub(super) struct SteadyClock {
     /// By how much the machine's clock is ahead of the time since it was started, as is believed; in nanoseconds.
@@ -35,17 +37,16 @@ pub(super) struct SteadyClock {
 struct Reading {
     /// Since 1970, as the machine's clock has it.
     wall: i64,
-    /// Since the machine was started, the time included during which it was suspended.
+    /// Of [`up`].
     up: i64,
 }
 
 impl Reading {
     #[expect(clippy::disallowed_methods, reason = "this is the edge of the process")]
     fn now() -> Self {
-        let up = clock_gettime(ClockId::Boottime);
         Reading {
             wall: chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX),
-            up: up.tv_sec.saturating_mul(SECOND).saturating_add(up.tv_nsec),
+            up: up(),
         }
     }
 
@@ -69,17 +70,11 @@ impl SteadyClock {
 
     /// The present instant.
     fn now(&self) -> NumericDate {
-        let reading = Reading::now();
-        date(if self.is_believed(reading) {
-            reading.wall
-        } else {
-            self.even(reading)
-        })
+        self.at_uptime(up())
     }
 
-    /// What time it would be if nobody had set the clock.
-    fn even(&self, reading: Reading) -> i64 {
-        reading.up.saturating_add(self.believed.load(Ordering::Relaxed))
+    fn at_uptime(&self, up: i64) -> NumericDate {
+        date(up.saturating_add(self.believed.load(Ordering::Relaxed)))
     }
 
     /// Less than what nodes may differ by is how clocks are kept right.
@@ -112,7 +107,7 @@ impl SteadyClock {
             }
             return;
         }
-        let (set_to, even) = (date(reading.wall), date(self.even(reading)));
+        let (set_to, even) = (date(reading.wall), self.at_uptime(reading.up));
         if self.stepped_at.load(Ordering::Relaxed) == 0 {
             self.stepped_at.store(reading.up, Ordering::Relaxed);
             warn!(event = "clock.stepped", %set_to, %even, "this machine's clock was set; going on evenly until it is known to be right");
@@ -133,6 +128,12 @@ impl SteadyClock {
     fn believe(&self, reading: Reading) {
         self.believed.store(reading.ahead(), Ordering::Relaxed);
     }
+}
+
+/// Nanoseconds since the machine was started, the time included during which it was suspended.
+fn up() -> i64 {
+    let up = clock_gettime(ClockId::Boottime);
+    up.tv_sec.saturating_mul(SECOND).saturating_add(up.tv_nsec)
 }
 
 fn date(nanoseconds: i64) -> NumericDate {
@@ -209,12 +210,7 @@ mod tests {
     }
 
     fn shows(clock: &SteadyClock, reading: Reading) -> i64 {
-        let wall = if clock.is_believed(reading) {
-            reading.wall
-        } else {
-            clock.even(reading)
-        };
-        wall / SECOND - NOON
+        clock.at_uptime(reading.up).epoch() - NOON
     }
 
     //
@@ -263,8 +259,8 @@ mod tests {
         let clock = SteadyClock::at(reading(0, 0));
         for second in 1..100 {
             let drifted = reading(second, second);
-            assert_eq!(shows(&clock, drifted), 2 * second);
             clock.judge(drifted, || panic!("there is no question"));
+            assert_eq!(shows(&clock, drifted), 2 * second);
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     } else {
         HttpResponse::Ok()
     };
-    public(&mut response, "application/json", max_age);
+    public(&state, &mut response, "application/json", max_age);
     if let Some(etag) = &written.etag {
         response.append_header((ETAG, etag.clone()));
     }
@@ -75,7 +75,7 @@ pub(super) async fn metadata(state: web::Data<State>) -> HttpResponse {
             .into(),
         etag: None,
     });
-    public(&mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).body(written.body.clone())
+    public(&state, &mut HttpResponse::Ok(), "application/json", METADATA_MAX_AGE).body(written.body.clone())
 }
 
 /// A document as it is sent, which changes only with the position of the wheel.
@@ -107,7 +107,7 @@ pub(super) async fn ca_pem(state: web::Data<State>) -> HttpResponse {
         .metrics()
         .answered(Endpoint::Certificates, AskedGrant::default(), Outcome::Ok);
     let turn = state.server.wheel().turn(state.edge.now());
-    public(&mut HttpResponse::Ok(), PEM, METADATA_MAX_AGE).body(turn.authorities_pem())
+    public(&state, &mut HttpResponse::Ok(), PEM, METADATA_MAX_AGE).body(turn.authorities_pem())
 }
 
 /// One published public key in PEM, for verifiers that know no JWK set.
@@ -125,9 +125,13 @@ pub(super) async fn key_pem(state: web::Data<State>, kid: web::Path<String>) -> 
         .metrics()
         .answered(Endpoint::Certificates, AskedGrant::default(), outcome);
     match published {
-        Some(key) => {
-            public(&mut HttpResponse::Ok(), PEM, state.server.wheel().jwks_max_age()).body(key.public_key().pem())
-        }
+        Some(key) => public(
+            &state,
+            &mut HttpResponse::Ok(),
+            PEM,
+            state.server.wheel().jwks_max_age(),
+        )
+        .body(key.public_key().pem()),
         None => response::not_found().await,
     }
 }
@@ -138,19 +142,23 @@ const METADATA_MAX_AGE: Seconds = Seconds::minutes(5);
 
 /// Anybody may read it, from any origin, and keep it for a while.
 fn public<'a>(
+    state: &State,
     response: &'a mut HttpResponseBuilder,
     content_type: &'static str,
     max_age: Seconds,
 ) -> &'a mut HttpResponseBuilder {
     response
         .append_header((CONTENT_TYPE, HeaderValue::from_static(content_type)))
-        .append_header((CACHE_CONTROL, format!("public, max-age={}", max_age.get())))
+        .append_header((CACHE_CONTROL, state.cache_controls.public(max_age)))
         .append_header((ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
         .append_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
 }
 
 /// Whether `If-None-Match` names the tag (RFC 9110 §13.1.2).
 fn is_named(header: &HeaderValue, etag: &HeaderValue) -> bool {
+    if header == etag {
+        return true;
+    }
     let (Ok(condition), Ok(etag)) = (header.to_str(), etag.to_str()) else {
         return false;
     };

@@ -8,6 +8,7 @@ mod authorize;
 mod bearer;
 mod blocking;
 mod body;
+mod cache_control;
 mod crowd;
 mod documents;
 mod door;
@@ -52,6 +53,7 @@ use tokio::net::TcpSocket;
 use tracing::error;
 
 pub use self::blocking::{Blocking, BlockingSettings};
+use self::cache_control::CacheControls;
 use self::line::Line;
 use self::listener::Bounds;
 pub use self::routes::ENDPOINTS;
@@ -113,6 +115,7 @@ pub struct State {
     allowed_hosts: Vec<String>,
     tracing: Option<Tracing>,
     jwks: ArcSwap<documents::Written>,
+    cache_controls: CacheControls,
     metadata: ArcSwap<documents::Written>,
     api: Arc<admin::Api>,
 }
@@ -134,6 +137,7 @@ impl State {
             allowed_hosts: settings.allowed_hosts.clone(),
             tracing: settings.tracing.clone(),
             jwks: ArcSwap::default(),
+            cache_controls: CacheControls::new(),
             metadata: ArcSwap::default(),
             api: admin::Api::new(&issuer),
         })

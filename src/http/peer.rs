@@ -1,7 +1,10 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderName;
 use ipnet::IpNet;
+
+use super::tag::REQUEST_ID;
 
 /// The address that a request comes from: the socket's, or, when a trusted proxy sits there, the right-most address in
 /// `X-Forwarded-For` that is not a trusted proxy's. Nobody else's word counts.
@@ -17,7 +20,7 @@ pub(super) fn address(request: &HttpRequest, trusted: &[IpNet]) -> Result<Option
         return Ok(Some(socket));
     }
     let mut forwarded = Vec::new();
-    for value in request.headers().get_all("x-forwarded-for") {
+    for value in request.headers().get_all(FORWARDED_FOR) {
         for address in value.to_str().map_err(|_not_ascii| Malformed)?.split(',') {
             forwarded.push(
                 address
@@ -59,7 +62,7 @@ pub(super) fn request_id(request: &HttpRequest, trusted: &[IpNet]) -> Option<Str
     if !is_trusted(request, trusted) {
         return None;
     }
-    let mut values = request.headers().get_all("x-request-id");
+    let mut values = request.headers().get_all(REQUEST_ID);
     let (Some(value), None) = (values.next(), values.next()) else {
         return None;
     };
@@ -76,6 +79,7 @@ pub(super) fn request_id(request: &HttpRequest, trusted: &[IpNet]) -> Option<Str
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// More proxies in a row than anybody has.
 const MOST_HOPS: usize = 32;
 

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -13,9 +13,29 @@ use crate::storage::{Fetches, MOST_FETCHERS, Store};
 /// A fetch by somebody who was here before costs a hash, a look and a few additions.
 #[derive(Debug)]
 pub(super) struct Fetchers {
-    known: RwLock<HashMap<u64, Known>>,
+    known: RwLock<HashMap<u64, Known, BuildHasherDefault<Hashed>>>,
     hasher: RandomState,
     flushing: Interval,
+}
+
+/// For keys that were hashed, with a key of this process, when they were made.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, name: u64) {
+        self.0 = name;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// One fetcher, and which set it got last.

@@ -1,22 +1,23 @@
 use std::sync::atomic::AtomicU64;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Directory, Exhausted, Turn};
-use crate::oauth::{ErrorCode, GrantType, NumericDate, Seconds, base64url};
+use super::request_counts::RequestCounts;
+use super::{AskedGrant, Directory, Endpoint, Exhausted, Outcome, Turn};
+use crate::oauth::{NumericDate, Seconds, base64url};
 use crate::storage::{Store, Swept};
 
 /// What is counted while requests are answered. Figures that others keep are read when the metrics are rendered.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
+    requests: RequestCounts,
     signatures: Counter,
     tokens_reused: Counter,
     exhausted: Family<BudgetLabels, Counter>,
@@ -38,88 +39,6 @@ pub struct Metrics {
     key_expiry: Family<KeyLabels, Gauge>,
     authority_expiry: Family<AuthorityLabels, Gauge>,
     tls_not_after: Family<CertificateLabels, Gauge>,
-}
-
-/// What a client asked for, as a label. Names that the server does not know count together, so that nobody can grow the number of
-/// labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AskedGrant(&'static str);
-
-impl From<Option<&str>> for AskedGrant {
-    fn from(grant_type: Option<&str>) -> Self {
-        let known = |name| {
-            let mut known = GrantType::ALL.iter().map(|grant_type| grant_type.as_str());
-            known.find(|known| *known == name)
-        };
-        AskedGrant(grant_type.map_or("", |name| known(name).unwrap_or("other")))
-    }
-}
-
-impl AskedGrant {
-    /// The label; empty where nothing is asked for.
-    pub fn as_str(self) -> &'static str {
-        self.0
-    }
-}
-
-/// An endpoint, as a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each variant is named like its endpoint")]
-pub enum Endpoint {
-    Token,
-    Introspection,
-    Revocation,
-    Registration,
-    Jwks,
-    Metadata,
-    Certificates,
-    Authorization,
-    Administration,
-}
-
-impl EncodeLabelValue for Endpoint {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let name = match self {
-            Endpoint::Token => "token",
-            Endpoint::Introspection => "introspection",
-            Endpoint::Revocation => "revocation",
-            Endpoint::Registration => "registration",
-            Endpoint::Jwks => "jwks",
-            Endpoint::Metadata => "metadata",
-            Endpoint::Certificates => "certificates",
-            Endpoint::Authorization => "authorization",
-            Endpoint::Administration => "administration",
-        };
-        name.encode(encoder)
-    }
-}
-
-/// How a request ended, as a label: `ok`, an OAuth error code, or the HTTP status of a request that never got that far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Answered as asked.
-    Ok,
-    /// Answered with an OAuth error.
-    Error(ErrorCode),
-    /// Answered with an HTTP status of its own: 304, 404, 405, 408, 413, 415, 429.
-    Status(u16),
-}
-
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        match self {
-            Outcome::Ok => "ok".encode(encoder),
-            Outcome::Error(code) => code.as_str().encode(encoder),
-            Outcome::Status(status) => u64::from(*status).encode(encoder),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    endpoint: Endpoint,
-    grant_type: &'static str,
-    outcome: Outcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -169,8 +88,8 @@ struct CertificateLabels {
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("keywheel");
-        let requests = Family::default();
-        registry.register("requests", "Requests by endpoint, grant and outcome", requests.clone());
+        let requests = RequestCounts::new();
+        registry.register("requests", "Requests by endpoint, grant and outcome", requests.family());
         let signatures = Counter::default();
         registry.register("signatures", "Access tokens signed", signatures.clone());
         let tokens_reused = Counter::default();
@@ -339,14 +258,7 @@ impl Metrics {
 
     /// Counts an answered request.
     pub fn answered(&self, endpoint: Endpoint, grant_type: AskedGrant, outcome: Outcome) {
-        let AskedGrant(grant_type) = grant_type;
-        self.requests
-            .get_or_create(&RequestLabels {
-                endpoint,
-                grant_type,
-                outcome,
-            })
-            .inc();
+        self.requests.count(endpoint, grant_type, outcome);
     }
 
     /// How many lines were left out of the log so far.
