@@ -7,8 +7,9 @@ from cases.case import Case
 from cases.tokens import FORM
 from figures import Row, at_least, at_most, milliseconds, ratio, spread
 from keywheel import JWKS, TOKEN
+from limits import Static
 from load import Running
-from offered import Offer, at_random, posted
+from offered import Offer, at_random, fetched, offered, posted
 
 # How many times what can be done is asked for, and over how many connections: more than stand in line and are being refused.
 TIMES, CONNECTIONS = 5, 1_000
@@ -26,6 +27,10 @@ class Overload(Case):
         stack.enter_context(self.keywheel)
         self.requests = self.stage.folder / "overload.requests"
         self.requests.write_text(posted("token", TOKEN, self.keywheel.service, FORM) + "\n")
+        refusal = b'{"error":"temporarily_unavailable"}'
+        self.static = stack.enter_context(Static(self.stage, self.stage.folder / "static-refusal", refusal))
+        self.static_requests = self.stage.folder / "overload-static.requests"
+        self.static_requests.write_text(fetched("static", "/") + "\n")
 
     def measure(self):
         node, seconds = self.keywheel, self.of((3, 5))
@@ -40,13 +45,18 @@ class Overload(Case):
         ended = time.monotonic()
         while self.took(lambda: node.access_tokens(1)) > 10e3 / full["rate"] and time.monotonic() < ended + 60:
             time.sleep(0.01)
+        recovered = time.monotonic() - ended
+        # What a server that signs nothing needs for as many answers as those beyond full load.
+        pace = at_random((TIMES - 1) * full["rate"], seconds)
+        bare = offered(self.static, self.stage, self.static.port, self.static_requests, pace, connections=CONNECTIONS)
         return {
+            "left_by_bare": 1 - bare["rate"] / bare["per_cpu"],
             "offered": flood["rate"] / full["rate"],
             "kept": flood["statuses"]["200"]["requests"] / flood["seconds"] / full["rate"],
             "granted": flood["statuses"]["200"]["p99_ms"],
             "refused": flood["statuses"].get("503", {"p99_ms": 0.0})["p99_ms"],
             "others": set(flood["statuses"]) - {"200", "503"},
-            "recovered": time.monotonic() - ended,
+            "recovered": recovered,
             "keys": keys,
             "health": health,
             "metrics": metrics,
@@ -74,6 +84,8 @@ class Overload(Case):
         ]
 
     def information(self):
+        left = ratio(self.each(lambda one: one["left_by_bare"]))
+        yield Row(f"… what {TIMES - 1} times as many answers of bare actix-web would leave of the processor", left)
         yield Row("… requests that were sent ÷ those at full load", ratio(self.each(lambda one: one["offered"])))
         yield Row("… a token, p99", milliseconds(self.each(lambda one: one["granted"])))
         yield Row("… a key set, p99", milliseconds(self.each(lambda one: one["keys"])))
