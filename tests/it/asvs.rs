@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::rust_files;
+
 const DOCUMENT: &str = include_str!("../../docs/asvs.md");
 
 /// The sections of ASVS 5.0, and how many requirements each has. Of V5 and V17 nothing applies.
@@ -85,19 +87,6 @@ const SECTIONS: &[(&str, u32)] = &[
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
-}
-
-fn rust_files(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// Every test as `cargo test` prints it, whatever features it needs.

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::rust_files;
+
 /// Each floor and what it may use besides itself.
 const FLOORS: [(&str, &[&str]); 6] = [
     ("oauth", &[]),
@@ -35,19 +37,6 @@ const LONGEST_FILE: usize = 500;
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
-
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// The code of a file without its comments.
@@ -91,7 +80,7 @@ fn no_floor_imports_an_upper_one_or_a_sibling() {
     let names: Vec<&str> = FLOORS.iter().map(|(name, _)| *name).collect();
     let mut seen = 0;
     for (floor, allowed) in FLOORS {
-        for file in files(&source().join(floor)) {
+        for file in rust_files(&source().join(floor)) {
             for used in used_floors(&code(&file)) {
                 if names.contains(&used.as_str()) && used != floor {
                     assert!(
@@ -125,7 +114,7 @@ fn the_reader_of_imports_sees_every_form() {
 #[test]
 fn a_crate_of_one_floor_stays_on_it() {
     for (floor, _) in FLOORS {
-        for file in files(&source().join(floor)) {
+        for file in rust_files(&source().join(floor)) {
             let code = code(&file);
             for (name, floors) in CRATES {
                 let names_it = code.match_indices(&format!("{name}::")).any(|(position, _)| {
@@ -149,7 +138,7 @@ fn every_floor_is_in_the_table_and_every_file_is_short() {
             assert!(GROUND.contains(&name), "src/{name} is on no floor");
         }
     }
-    for file in files(&source()) {
+    for file in rust_files(&source()) {
         let lines = fs::read_to_string(&file).unwrap().lines().count();
         assert!(lines <= LONGEST_FILE, "{} has {lines} lines", file.display());
     }

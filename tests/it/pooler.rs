@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::http::{Connection, Request, send};
-use crate::support::process::{Folder, Served};
+use crate::support::process::{ALICE, Folder, Served};
 use crate::support::server::TOKEN;
 use crate::support::{Database, postgres};
 
@@ -96,19 +96,7 @@ fn word(answer: &Value, member: &str) -> String {
 
 /// Many logins refresh at the same time, at two nodes in turns, and each keeps going.
 fn refresh_under_load(folder: &Folder) {
-    let shop = folder.json(&[
-        "client",
-        "create",
-        "shop",
-        "--id",
-        "shop",
-        "--grant",
-        "password",
-        "--grant",
-        "refresh_token",
-    ]);
-    let secret = word(&shop, "client_secret");
-    folder.with_input(&["user", "create", "alice", "--password-stdin"], "correct horse\n");
+    let secret = folder.shop_and_alice();
     let nodes: Vec<Served> = (0..2).map(|_| folder.serve(&SERVE)).collect();
     let addresses: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
     let ask = |connection: &mut Connection, form: &[(&str, &str)]| {
@@ -116,17 +104,12 @@ fn refresh_under_load(folder: &Folder) {
         assert_eq!(answer.status, 200, "{form:?}: {}", answer.text());
         word(&answer.json(), "refresh_token")
     };
-    let login = [
-        ("grant_type", "password"),
-        ("username", "alice"),
-        ("password", "correct horse"),
-    ];
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 let mut connections: Vec<Connection> =
                     addresses.iter().map(|address| Connection::open(*address)).collect();
-                let mut token = ask(&mut connections[0], &login);
+                let mut token = ask(&mut connections[0], &ALICE);
                 for round in 0..40 {
                     let form = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
                     token = ask(&mut connections[round % 2], &form);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::Database;
 use crate::support::http::{Connection, Request, Response, send};
-use crate::support::process::{Folder, Served};
+use crate::support::process::{ALICE, Folder, Served};
 use crate::support::server::{JWKS, TOKEN};
 
 const SHIPPED: &str = include_str!("../../deploy/haproxy/haproxy.cfg");
@@ -118,20 +118,8 @@ fn keep_asking(proxy: SocketAddr, stop: &AtomicBool, mut next: impl FnMut(Option
 fn nodes_are_replaced_one_after_the_other_and_no_request_fails() {
     let database = Database::postgres();
     let folder = Folder::empty().with("DATABASE_URL", database.url());
-    let shop = folder.json(&[
-        "client",
-        "create",
-        "shop",
-        "--id",
-        "shop",
-        "--grant",
-        "password",
-        "--grant",
-        "refresh_token",
-    ]);
-    let shop = shop["client_secret"].as_str().unwrap();
+    let shop = &folder.shop_and_alice();
     let billing = folder.client_secret("billing");
-    folder.with_input(&["user", "create", "alice", "--password-stdin"], "correct horse\n");
 
     let nodes = Nodes {
         folder,
@@ -140,12 +128,7 @@ fn nodes_are_replaced_one_after_the_other_and_no_request_fails() {
     let mut running = [nodes.start(0), nodes.start(1)];
     let proxy = Proxy::start(nodes.folder.path(), nodes.addresses);
     let address = proxy.address;
-    let login = [
-        ("grant_type", "password"),
-        ("username", "alice"),
-        ("password", "correct horse"),
-    ];
-    let signed_in = send(address, &Request::form(TOKEN, &login).basic("shop", shop));
+    let signed_in = send(address, &Request::form(TOKEN, &ALICE).basic("shop", shop));
     assert_eq!(signed_in.status, 200, "{}", signed_in.text());
 
     let stop = AtomicBool::new(false);

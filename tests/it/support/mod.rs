@@ -1,6 +1,7 @@
 //! What the integration tests share: fresh databases on both backends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
 
 use keywheel::storage::{AuditEvent, DatabaseUrl, Settings, Store};
 use tempfile::TempDir;
@@ -212,4 +213,18 @@ pub(crate) fn count(url: &str, table: &str) -> i64 {
     } else {
         postgres::execute(url, &sql).unwrap()[0].parse().unwrap()
     }
+}
+
+/// Every file of the language below a directory.
+pub(crate) fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
 }

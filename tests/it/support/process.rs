@@ -16,6 +16,13 @@ use super::server::JWKS;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
 
+/// The login of the user of [`Folder::shop_and_alice`].
+pub(crate) const ALICE: [(&str, &str); 3] = [
+    ("grant_type", "password"),
+    ("username", "alice"),
+    ("password", "correct horse"),
+];
+
 /// A directory in which the program runs, with the settings that every run there shares.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -106,6 +113,17 @@ impl Folder {
     /// The same, when its secret is all that matters.
     pub(crate) fn client_secret(&self, id: &str) -> String {
         self.create_client(id)["client_secret"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers the client `shop`, through which users log in, and the user `alice`; returns the client's secret.
+    pub(crate) fn shop_and_alice(&self) -> String {
+        let words = "client create shop --id shop --grant password --grant refresh_token";
+        let shop = self.json(&words.split(' ').collect::<Vec<_>>());
+        self.with_input(
+            &["user", "create", "alice", "--password-stdin"],
+            &format!("{}\n", ALICE[2].1),
+        );
+        shop["client_secret"].as_str().unwrap().to_owned()
     }
 
     /// Runs a command with something on its standard input.
