@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -21,6 +22,9 @@ def main(description):
     # Ends the servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = understood(description)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # Thousands of connections, on both sides.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     mine = processors()
     need_wrk()
     bare, keywheel = build()

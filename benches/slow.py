@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 
+from process import fail
+
 HEAD = b"GET /livez HTTP/1.1\r\nHost: a\r\nX: "
 BODY = (
     b"POST /oauth2/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 8000\r\n\r\n"
@@ -30,7 +32,8 @@ class SlowClients:
         begun = time.monotonic()
         self.due = [(begun + EVERY * number / self.number, number) for number in range(self.number)]
         self.thread.start()
-        self.all_here.wait()
+        if not self.all_here.wait(60):
+            fail(f"of {self.number} slow clients only {len(self.clients)} could connect")
         return self
 
     def __exit__(self, *_):

@@ -85,7 +85,7 @@ def machine(folder):
     changed = " and changes" if said_by("git", "status", "--porcelain", "src", "Cargo.lock") else ""
     return {
         "Processor": f"{info.get('model name', platform.machine())}, {os.cpu_count()} cores, {ifma} AVX-512 IFMA",
-        "Kernel": f"{platform.release()}; databases on {said_by('stat', '--file-system', '--format=%T', folder)}",
+        "Kernel": f"{platform.release().split("-")[0]}; databases on {said_by('stat', '--file-system', '--format=%T', folder)}",
         "Compiler": said_by("rustc", "--version"),
         "Commit": said_by("git", "rev-parse", "--short", "HEAD") + changed,
     }

@@ -122,11 +122,14 @@ fn place(files: &TlsFiles, text: TlsText) -> String {
     path.map_or_else(|| setting.to_owned(), |path| format!("{setting} ({})", path.display()))
 }
 
+/// A file of root's may be read by a group: so are credentials of systemd, secrets of Kubernetes with `fsGroup`, and the keys that
+/// Debian keeps for the group `ssl-cert`.
 fn read_private(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let mode = path.metadata().map_or(0, |facts| facts.mode() & 0o7777);
-    if mode & 0o077 != 0 {
+    let (mode, owner) = path.metadata().map_or((0, 0), |facts| (facts.mode() & 0o7777, facts.uid()));
+    let (strangers, mend) = if owner == 0 { (0o037, "640") } else { (0o077, "600") };
+    if mode & strangers != 0 {
         bail!(
-            "it can be read by others (mode {mode:04o}): chmod 600 {}",
+            "it can be read by others (mode {mode:04o}): chmod {mend} {}",
             path.display()
         );
     }

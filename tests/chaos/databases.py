@@ -38,7 +38,7 @@ def black_hole(binary, scale):
     def act(load):
         world.proxy.silent = True
         begun = time.monotonic()
-        time.sleep(seconds - 2)
+        time.sleep(seconds)
         # By now it is known: nobody waits any more.
         late = load.history.counts()
         ops = [op for op in load.history.ops if op.op == "refresh" and op.start > time.monotonic() - 2]

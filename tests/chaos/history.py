@@ -76,4 +76,4 @@ class History:
                 broken["a refresh token has one successor"].append(f"{token}: {sorted(made)}")
         for rule in seen:
             broken[rule].append("")
-        return [f"{rule}: {len(cases)}× {'; '.join(case for case in cases[:3] if case)}" for rule, cases in broken.items()]
+        return [" ".join([f"{rule}: {len(cases)}×", *filter(None, ["; ".join(filter(None, cases[:3]))])]) for rule, cases in broken.items()]

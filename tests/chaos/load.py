@@ -28,12 +28,15 @@ class Connection:
 
     def __init__(self, nodes, timeout=PATIENCE):
         self.nodes, self.timeout, self.connection, self.at = nodes, timeout, None, 0
+        # Of the node, when the connection was made.
+        self.life = None
 
     def ask(self, method, path, body=None, headers=None):
         """Status, headers and body; raises OSError or HTTPException when there was no answer."""
         try:
             if self.connection is None:
                 node = self.nodes[self.at % len(self.nodes)]
+                self.life = node.life
                 self.connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=self.timeout)
                 self.connection.connect()
                 self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -179,6 +182,9 @@ class Load:
         while not self.ended.is_set():
             for node, connection in zip(self.nodes, connections):
                 before, start = (node.is_alive, node.life), time.monotonic()
+                if connection.life != node.life:
+                    # It led to a process that is gone, if the node was started again before anybody noticed.
+                    connection.close()
                 try:
                     status, _, content = connection.ask("GET", JWKS)
                     fine = status == 200

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import sqlite3
+import tempfile
 import time
 from pathlib import Path
 
@@ -92,7 +93,7 @@ class ClockWorld(World):
     """Its node's clock can be set; the time since the machine was started cannot."""
 
     def __init__(self, binary, database):
-        self.file = Path(f"/tmp/keywheel-chaos-clock-{time.monotonic_ns()}")
+        self.file = Path(tempfile.gettempdir(), f"keywheel-chaos-clock-{time.monotonic_ns()}")
         self.set_clock(0)
         lies = {
             "LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_CACHE_DURATION": "1",

@@ -151,7 +151,7 @@ listen primary
             "postgresql": {
                 "listen": f"{where}:5432", "connect_address": f"{where}:5432", "data_dir": str(folder / "data"),
                 "bin_dir": str(programs()), "pgpass": str(folder / "pgpass"),
-                "pg_hba": ["local all all trust", "host all all 0.0.0.0/0 trust", "host replication all 0.0.0.0/0 trust"],
+                "pg_hba": ["local all all trust", f"host all all {NET}.0/24 trust", f"host replication all {NET}.0/24 trust"],
                 "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "postgres"}},
                 "parameters": {"unix_socket_directories": str(folder)},
             },

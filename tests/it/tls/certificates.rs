@@ -12,7 +12,7 @@ fn files_that_cannot_be_used_are_refused_before_the_port_opens_and_the_mend_is_t
     let path = site.folder.path();
     let good = site.authority.server();
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    place(&path.join("open.key"), &good.key, 0o640);
+    place(&path.join("open.key"), &good.key, 0o604);
     place(&path.join("other.key"), &site.authority.server().key, 0o600);
     place(&path.join("encrypted.key"), encrypted, 0o600);
     place(&path.join("empty.pem"), "", 0o600);
@@ -59,7 +59,7 @@ fn files_that_cannot_be_used_are_refused_before_the_port_opens_and_the_mend_is_t
         (
             "KEYWHEEL_TLS_PRIVATE_KEY",
             "open.key",
-            "(mode 0640): chmod 600 open.key",
+            "(mode 0604): chmod 6",
         ),
         (
             "KEYWHEEL_TLS_PRIVATE_KEY",
