@@ -30,6 +30,8 @@ pub(super) struct SteadyClock {
     believed: AtomicI64,
     /// When the machine's clock was found to say something else, since it was started; zero while it does not.
     stepped_at: AtomicI64,
+    /// By how much it was ahead then.
+    stepped_to: AtomicI64,
 }
 
 /// Both clocks at one moment, in nanoseconds.
@@ -65,6 +67,7 @@ impl SteadyClock {
         SteadyClock {
             believed: AtomicI64::new(reading.ahead()),
             stepped_at: AtomicI64::new(0),
+            stepped_to: AtomicI64::new(0),
         }
     }
 
@@ -108,8 +111,11 @@ impl SteadyClock {
             return;
         }
         let (set_to, even) = (date(reading.wall), self.at_uptime(reading.up));
-        if self.stepped_at.load(Ordering::Relaxed) == 0 {
+        let stepped_to = self.stepped_to.load(Ordering::Relaxed);
+        let is_another = reading.ahead().saturating_sub(stepped_to).saturating_abs() > TOLERATED;
+        if self.stepped_at.load(Ordering::Relaxed) == 0 || is_another {
             self.stepped_at.store(reading.up, Ordering::Relaxed);
+            self.stepped_to.store(reading.ahead(), Ordering::Relaxed);
             warn!(event = "clock.stepped", %set_to, %even, "this machine's clock was set; going on evenly until it is known to be right");
         }
         let lasts = reading.up.saturating_sub(self.stepped_at.load(Ordering::Relaxed));
@@ -252,6 +258,13 @@ mod tests {
         assert_eq!(shows(&clock, reading(699, -HOUR)), 699);
         clock.judge(reading(700, -HOUR), none);
         assert_eq!(shows(&clock, reading(700, -HOUR)), 700 - HOUR);
+        // A step within a step has not lasted.
+        clock.judge(reading(800, 0), none);
+        clock.judge(reading(1_099, HOUR), none);
+        clock.judge(reading(1_100, HOUR), none);
+        assert_eq!(shows(&clock, reading(1_100, HOUR)), 1_100 - HOUR);
+        clock.judge(reading(1_399, HOUR), none);
+        assert_eq!(shows(&clock, reading(1_399, HOUR)), 1_399 + HOUR);
     }
 
     #[test]

@@ -125,7 +125,9 @@ fn place(files: &TlsFiles, text: TlsText) -> String {
 /// A file of root's may be read by a group: so are credentials of systemd, secrets of Kubernetes with `fsGroup`, and the keys that
 /// Debian keeps for the group `ssl-cert`.
 fn read_private(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let (mode, owner) = path.metadata().map_or((0, 0), |facts| (facts.mode() & 0o7777, facts.uid()));
+    let (mode, owner) = path
+        .metadata()
+        .map_or((0, 0), |facts| (facts.mode() & 0o7777, facts.uid()));
     let (strangers, mend) = if owner == 0 { (0o037, "640") } else { (0o077, "600") };
     if mode & strangers != 0 {
         bail!(

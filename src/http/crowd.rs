@@ -26,8 +26,12 @@ pub(super) struct Crowd {
 pub(super) struct Progress {
     /// Requests that were handed on and have no answer yet.
     under_way: Cell<u32>,
-    /// What the last of them still has coming.
+    /// What the last of them has coming.
     coming: Cell<Coming>,
+    /// Whether it waits for more of that.
+    owes_body: Cell<bool>,
+    /// Whether there was an answer since somebody looked for those who may leave.
+    is_fresh: Cell<bool>,
     /// Since when the head of a request is arriving.
     head_since: Cell<Option<Instant>>,
     /// When the last one began to.
@@ -71,6 +75,8 @@ impl Crowd {
         let progress = Rc::new(Progress {
             under_way: Cell::new(0),
             coming: Cell::new(Coming::Bytes(0)),
+            owes_body: Cell::new(false),
+            is_fresh: Cell::new(false),
             head_since: Cell::new(Some(now)),
             seen_at: Cell::new(now),
             has_to_leave: Cell::new(false),
@@ -101,7 +107,7 @@ impl Crowd {
     }
 
     fn is_crowded(&self) -> bool {
-        self.here.borrow().len() * CROWDED.1 >= self.most * CROWDED.0
+        self.here.borrow().len() >= (self.most * CROWDED.0 / CROWDED.1).max(1)
     }
 
     /// Asks those to leave on which nothing has happened for longest.
@@ -135,17 +141,30 @@ impl Progress {
     pub(super) fn has_request(&self, body: Coming) {
         self.under_way.set(self.under_way.get() + 1);
         self.coming.set(body);
+        self.owes_body.set(false);
         self.head_since.set(None);
     }
 
     /// There is an answer to a request that was handed on.
     pub(super) fn is_answered(&self) {
         self.under_way.set(self.under_way.get().saturating_sub(1));
+        self.owes_body.set(false);
+        self.is_fresh.set(true);
     }
 
-    /// The body of unknown length is at its end.
-    pub(super) fn has_body(&self) {
-        self.coming.set(Coming::Bytes(0));
+    /// Whether whoever answers waits for more of the body. Until there was an answer, nothing more of it is taken otherwise.
+    pub(super) fn owes_body(&self, owes_body: bool) {
+        self.owes_body.set(owes_body);
+    }
+
+    /// Whether more of the body is waited for.
+    pub(super) fn is_owed_body(&self) -> bool {
+        self.owes_body.get()
+    }
+
+    /// The body of the last request that was handed on.
+    pub(super) fn last_body(&self) -> Coming {
+        self.coming.get()
     }
 
     /// The body of the request that waits for its answer, if one does.
@@ -156,6 +175,16 @@ impl Progress {
     /// Whether a request waits for its answer.
     pub(super) fn is_under_way(&self) -> bool {
         self.under_way.get() > 0
+    }
+
+    /// Whether it is for the other end to go on: it may be asked to leave.
+    pub(super) fn is_waiting_for_others(&self) -> bool {
+        !self.is_under_way() || self.is_owed_body()
+    }
+
+    /// Some of a body arrived.
+    pub(super) fn has_more(&self, now: Instant) {
+        self.seen_at.set(now);
     }
 
     /// The head of a request begins to arrive.
@@ -182,8 +211,13 @@ impl Progress {
         self.has_to_leave.get()
     }
 
+    /// Who was asked already leaves by itself, as soon as its answer is taken.
     fn is_idle(&self, now: Instant) -> bool {
-        !self.is_under_way() && now.saturating_duration_since(self.seen_at.get()) >= LEFT_ALONE
+        if self.is_fresh.take() {
+            self.seen_at.set(now);
+        }
+        let since = now.saturating_duration_since(self.seen_at.get());
+        self.is_waiting_for_others() && !self.has_to_leave() && since >= LEFT_ALONE
     }
 
     fn ask_to_leave(&self) {
@@ -238,7 +272,17 @@ mod tests {
         assert_eq!(leaving(), [1]);
         places[0].progress.is_answered();
         crowd.make_room(after(begun, 20));
-        assert_eq!(leaving(), [0, 1]);
+        assert_eq!(leaving(), [1, 2], "who was answered lately was seen lately");
+        places[13].progress.has_request(Coming::Bytes(8));
+        places[13].progress.owes_body(true);
+        for seconds in 21..40 {
+            crowd.make_room(after(begun, seconds));
+        }
+        assert_eq!(
+            leaving(),
+            (0..14).collect::<Vec<_>>(),
+            "who owes a body is waited for no longer than others"
+        );
         drop(places);
         assert!(crowd.here.borrow().is_empty() && !crowd.is_crowded());
     }

@@ -4,7 +4,8 @@ use actix_web::http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, MapOk};
 
-/// Tells everybody who came over TLS to come no other way, with every answer (RFC 6797 §7.1). In clear nothing is told (§7.2).
+/// Tells everybody who came over TLS to come no other way, with every answer of the application (RFC 6797 §7.1): not with
+/// those to what is no HTTP, nor with the refusal of a body that was only announced. In clear nothing is told (§7.2).
 pub(super) fn strictly<S>(is_over_tls: bool, request: ServiceRequest, next: &S) -> Strictly<S::Future>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,

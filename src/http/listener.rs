@@ -88,7 +88,10 @@ where
             async move {
                 let peer = stream.peer_addr().ok();
                 let link = Link::begin(stream, tls).await.map_err(DispatchError::Io)?;
-                Ok((Paced::new(link, crowd), peer))
+                let paced = Paced::new(link, Rc::clone(&crowd));
+                // Handshakes may have filled the room meanwhile.
+                crowd.watch();
+                Ok((paced, peer))
             }
         })
         .and_then(http)

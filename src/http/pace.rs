@@ -18,7 +18,6 @@ use super::one_by_one::OneByOne;
 /// sent is taken within thirty. While a request waits for its answer there is no hurry here; its body has a deadline of its own.
 ///
 /// It looks at its deadlines with a timer that is set at most once in five seconds, however many requests there are.
-#[derive(Debug)]
 pub(super) struct Paced<T> {
     stream: T,
     requests: OneByOne,
@@ -50,7 +49,7 @@ impl<T> Paced<T> {
     /// An error when the other end is too slow, or has to make room for others.
     fn is_in_time(&mut self, cx: &mut Context<'_>) -> Result<()> {
         let progress = self.place.progress();
-        if progress.has_to_leave() && !progress.is_under_way() && self.unsent_since.is_none() {
+        if progress.has_to_leave() && progress.is_waiting_for_others() && self.unsent_since.is_none() {
             return Err(Error::new(ErrorKind::TimedOut, "idle for longest, and others wait"));
         }
         if let (None, Some(since)) = (&self.look, progress.head_since()) {
@@ -88,15 +87,24 @@ impl<T> Paced<T> {
         }
     }
 
-    /// Some bytes came. They begin a request, unless they belong to one.
-    fn has_read(&mut self, cx: &mut Context<'_>) {
+    /// Looks whether a head has begun, as far as bytes were handed on.
+    fn sees_to_head(&mut self, cx: &mut Context<'_>) {
         let progress = self.place.progress();
-        if !progress.is_under_way() && progress.head_since().is_none() {
+        if progress.head_since().is_none() && !progress.is_under_way() && self.requests.has_begun() {
             let now = Instant::now();
             progress.head_begins(now);
             progress.is_served_by(cx.waker());
             self.look_at(now + HEAD_DEADLINE, cx);
         }
+    }
+
+    /// What came of sending: nothing is lost of what was sent, and what cannot be has its deadline.
+    fn in_time_unless(&mut self, sent: Poll<Result<()>>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if sent.is_pending() {
+            self.has_to_wait(cx);
+            self.is_in_time(cx)?;
+        }
+        sent
     }
 
     fn has_to_wait(&mut self, cx: &mut Context<'_>) {
@@ -113,9 +121,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
         let this = self.get_mut();
         this.is_in_time(cx)?;
         let standing = (&**this.place.progress(), this.unsent_since.is_some());
+        let standing_in_body = standing.0.is_under_way();
         let read = ready!(this.requests.poll_read(&mut this.stream, standing, cx, into))?;
         if read > 0 {
-            this.has_read(cx);
+            if standing_in_body {
+                this.place.progress().has_more(Instant::now());
+            }
+            this.sees_to_head(cx);
         }
         Poll::Ready(Ok(()))
     }
@@ -148,10 +160,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        // TLS takes what it cannot send.
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        ready!(this.in_time_unless(flushed, cx))?;
         this.unsent_since = None;
-        // actix flushes after it has looked at all that it has read.
-        if this.requests.goes_on(this.place.progress()) {
+        // actix flushes after it has looked at what it has read.
+        let goes_on = this.requests.goes_on(this.place.progress());
+        this.sees_to_head(cx);
+        if goes_on {
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
@@ -159,7 +175,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
-        this.is_in_time(cx)?;
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.in_time_unless(shut, cx)
     }
 }

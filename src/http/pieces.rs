@@ -60,6 +60,11 @@ impl Pieces {
         }
     }
 
+    /// Whether a head has begun to arrive. Empty lines before it are none (RFC 9112 §2.2).
+    pub(super) fn has_begun(&self) -> bool {
+        self.is_in_head || matches!(self.line, Line::Text)
+    }
+
     /// What comes next begins a line: all before was no head.
     pub(super) fn begin_anew(&mut self) {
         *self = Pieces::default();

@@ -41,8 +41,8 @@ impl Tracing {
 
     /// By the trace's identifier, as other programs decide: the same trace is kept or left by all that keep the same part.
     fn samples(&self, trace_id: [u8; 16]) -> bool {
-        let low = u128::from_be_bytes(trace_id) & u128::from(u64::MAX >> 1);
-        low < u128::from(self.below)
+        let low = u128::from_be_bytes(trace_id) & u128::from(u64::MAX);
+        low >> 1 < u128::from(self.below)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use actix_web::HttpMessage;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -50,11 +50,11 @@ impl Stream for Held {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let chunk = ready!(Pin::new(&mut *self.body.borrow_mut()).poll_next(cx));
-        if let (None, Some(progress)) = (&chunk, &self.progress) {
-            progress.has_body();
+        let chunk = Pin::new(&mut *self.body.borrow_mut()).poll_next(cx);
+        if let Some(progress) = &self.progress {
+            progress.owes_body(chunk.is_pending());
         }
-        Poll::Ready(chunk)
+        chunk
     }
 }
 

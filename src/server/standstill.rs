@@ -32,9 +32,10 @@ impl Default for Standstill {
 impl Standstill {
     /// The database was followed.
     pub(super) fn followed(&self, now: NumericDate) {
+        // Held first, so that whoever asks sees the pause as the present one or as a past one.
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         let before = NumericDate::from_epoch(self.followed_at.swap(now.epoch(), Ordering::Relaxed));
         if now.since(before) > A_PAUSE {
-            let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
             if lately.len() == MOST {
                 lately.pop_front();
             }
@@ -44,10 +45,10 @@ impl Standstill {
 
     /// How much of the time from `earlier` until `now` was standstill.
     pub(super) fn since(&self, earlier: NumericDate, now: NumericDate) -> Seconds {
+        let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         let followed_at = NumericDate::from_epoch(self.followed_at.load(Ordering::Relaxed));
         // It may be over, and not be known to be: requests do not wait for the next look.
         let present = (now.since(followed_at) > A_PAUSE).then_some((followed_at, now));
-        let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         let overlaps = lately.iter().copied().chain(present);
         let total = overlaps.fold(Seconds::new(0), |total, (begun, ended)| {
             total + ended.min(now).since(begun.max(earlier))

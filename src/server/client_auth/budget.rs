@@ -77,9 +77,9 @@ mod tests {
             (9, over(58, false)),
             (66, over(1, false)),
             (67, Spent::Within),
-            (66, Spent::Within),
-            (66, Spent::Within),
-            (125, over(1, true)),
+            (56, Spent::Within),
+            (56, Spent::Within),
+            (115, over(1, true)),
         ] {
             thread_local!(static BUDGET: Budget = Budget::new(2));
             assert_eq!(BUDGET.with(|budget| budget.spend(42, at(second))), expected, "{second}");

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::budget::{Budget, Spent};
 use crate::oauth::{ClientId, NumericDate, Seconds};
@@ -160,7 +160,9 @@ impl Failures {
         if let (Some(last), 1..) = (untold.events.last_mut(), untold.left_out)
             && let Some(detail) = last.detail.as_object_mut()
         {
-            detail.insert("left_out".to_owned(), untold.left_out.into());
+            // It may not have been written down the time before.
+            let before = detail.get("left_out").and_then(Value::as_u64).unwrap_or_default();
+            detail.insert("left_out".to_owned(), (before + untold.left_out).into());
         }
         while let Some(event) = untold.events.first() {
             if let Err(error) = store.record(event) {

@@ -181,13 +181,7 @@ impl Connection {
 
     /// Whether this machine still has the server's end of it.
     pub(crate) fn has_another_end(&self) -> bool {
-        let (server, client) = (self.address.port(), self.stream.local_addr().unwrap().port());
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let port = |text: &str| u16::from_str_radix(text.rsplit(':').next().unwrap(), 16).ok();
-        table.lines().any(|line| {
-            let ends: Vec<&str> = line.split_whitespace().skip(1).take(2).collect();
-            (port(ends[0]), port(ends[1])) == (Some(server), Some(client))
-        })
+        has_another_end(&self.stream, self.address)
     }
 }
 
@@ -290,6 +284,17 @@ impl<S: Read + Write> Connection<S> {
 }
 
 /// A stream to a server, on which nobody waits for ever.
+/// Whether this machine still has the other end of a connection to it.
+pub(crate) fn has_another_end(stream: &TcpStream, address: SocketAddr) -> bool {
+    let (server, client) = (address.port(), stream.local_addr().unwrap().port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |text: &str| u16::from_str_radix(text.rsplit(':').next().unwrap(), 16).ok();
+    table.lines().any(|line| {
+        let ends: Vec<&str> = line.split_whitespace().skip(1).take(2).collect();
+        (port(ends[0]), port(ends[1])) == (Some(server), Some(client))
+    })
+}
+
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

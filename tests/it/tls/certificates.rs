@@ -56,11 +56,7 @@ fn files_that_cannot_be_used_are_refused_before_the_port_opens_and_the_mend_is_t
             "none.key",
             "tls.private_key (none.key): it cannot be read",
         ),
-        (
-            "KEYWHEEL_TLS_PRIVATE_KEY",
-            "open.key",
-            "(mode 0604): chmod 6",
-        ),
+        ("KEYWHEEL_TLS_PRIVATE_KEY", "open.key", "(mode 0604): chmod 6"),
         (
             "KEYWHEEL_TLS_PRIVATE_KEY",
             "other.key",

@@ -76,7 +76,7 @@ fn after_another_authority_was_named_nobody_gets_in_by_the_one_before() {
 }
 
 /// Processor time that a process has used, in milliseconds.
-fn used(served: &Served) -> u64 {
+pub(super) fn used(served: &Served) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", served.pid())).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     // The clock of these ticks a hundred times a second.

@@ -1,6 +1,8 @@
 //! What comes to a port with TLS and is none, or none that is taken.
 
+use super::clients::used;
 use super::*;
+use crate::support::http::has_another_end;
 
 /// The first message of a handshake as old clients send it: no extension says which later versions they know.
 fn hello(version: u16, suites: &[u16]) -> Vec<u8> {
@@ -204,4 +206,37 @@ fn handshakes_that_do_not_come_to_an_end_are_cut_off_and_hold_up_nobody() {
         assert!(rest.is_empty(), "{rest:?}");
     }
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+}
+
+// H-21: TLS takes an answer that the other end does not, so that writing it says nothing.
+#[test]
+fn who_does_not_read_is_cut_off_over_tls_too_and_takes_no_time() {
+    let site = Site::new();
+    let served = site.serve();
+    let client = site.client();
+    let open_and_send = |last: &str| {
+        let mut connection = open(served.address, &client).unwrap();
+        let requests = format!("GET {JWKS} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(300) + last;
+        connection.send_raw_unanswered(requests.as_bytes()).unwrap();
+        connection
+    };
+    let last = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let connections: Vec<_> = (0..10)
+        .map(|n| open_and_send(if n % 2 == 0 { "" } else { last }))
+        .collect();
+    let begun = used(&served);
+    std::thread::sleep(Duration::from_secs(2));
+    let spent = used(&served) - begun;
+    assert!(spent < 500, "{spent} ms in two seconds");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while connections
+        .iter()
+        .any(|connection| has_another_end(connection.stream().get_ref(), served.address))
+    {
+        assert!(
+            Instant::now() < deadline,
+            "a connection is still there that nobody reads"
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

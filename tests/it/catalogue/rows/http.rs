@@ -82,11 +82,13 @@ rows! {
     "H-20" "A body that dribbles in is cut off after ten seconds.":
         "transport::a_body_that_dribbles_in_is_cut_off";
     "H-21" "A client that hardly reads its answer is cut off after thirty seconds.":
+        "http::one_by_one::tests::behind_a_body_of_unknown_length_nothing_is_handed_on_while_nobody_waits_for_it",
         "http::pieces::tests::a_piece_ends_before_the_last_byte_of_a_second_head",
         "http::pieces::tests::it_does_not_matter_how_the_bytes_arrive",
         "limits::who_does_not_read_is_cut_off_on_every_listener",
         "pipelining::requests_are_answered_in_their_order_however_their_bytes_arrive",
-        "pipelining::thousands_of_requests_before_the_first_answer_is_read_take_neither_memory_nor_time";
+        "pipelining::thousands_of_requests_before_the_first_answer_is_read_take_neither_memory_nor_time",
+        "tls::strangers::who_does_not_read_is_cut_off_over_tls_too_and_takes_no_time";
     "H-22" "Connections are bounded, and the oldest idle one goes first.":
         "app::open_files::tests::as_many_connections_are_taken_as_are_wanted_or_else_as_fit_and_one_at_least",
         "http::crowd::tests::those_that_were_seen_longest_ago_leave_and_nobody_who_is_answered_or_was_just_seen",
