@@ -83,9 +83,11 @@ def machine(folder):
     # aws-lc signs more than twice as fast with these instructions.
     ifma = "with" if "avx512ifma" in info.get("flags", "").split() else "without"
     changed = " and changes" if said_by("git", "status", "--porcelain", "src", "Cargo.lock") else ""
+    # What follows names the machine.
+    [kernel, *_] = platform.release().split("-")
     return {
         "Processor": f"{info.get('model name', platform.machine())}, {os.cpu_count()} cores, {ifma} AVX-512 IFMA",
-        "Kernel": f"{platform.release().split("-")[0]}; databases on {said_by('stat', '--file-system', '--format=%T', folder)}",
+        "Kernel": f"{kernel}; databases on {said_by('stat', '--file-system', '--format=%T', folder)}",
         "Compiler": said_by("rustc", "--version"),
         "Commit": said_by("git", "rev-parse", "--short", "HEAD") + changed,
     }
