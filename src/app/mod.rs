@@ -46,7 +46,7 @@ pub fn run() -> ExitCode {
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::message(&format!("error: {}", output::chain(&error)));
+            output::last_message(&format!("error: {}", output::chain(&error)));
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,6 @@
 use std::io::Write;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -44,6 +46,25 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<(
 pub(super) fn message(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", visible_lines(text));
 }
+
+/// Prints the last message of the process for people on stderr. Who writes there holds a lock: where nobody reads it, the thread of the
+/// log may do so for ever, and the process must end nevertheless.
+pub(super) fn last_message(text: &str) {
+    let text = text.to_owned();
+    let (tell, told) = channel();
+    let telling = std::thread::Builder::new()
+        .name("keywheel-end".to_owned())
+        .spawn(move || {
+            message(&text);
+            let _ = tell.send(());
+        });
+    if telling.is_ok() {
+        let _ = told.recv_timeout(LAST_WORDS);
+    }
+}
+
+/// Longest wait for the last message.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// An error and its causes in one line.
 pub(super) fn chain<E: AsDynError + ?Sized>(error: &E) -> String {
@@ -100,6 +121,8 @@ fn drives(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     // D-21, Y-14
@@ -108,6 +131,15 @@ mod tests {
         assert_eq!(visible("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
         assert_eq!(visible("a\u{202e}nimda\u{2066}b"), "a\u{fffd}nimda\u{fffd}b");
         assert_eq!(visible_lines("a\nb\u{7}"), "a\nb\u{fffd}");
+    }
+
+    #[test]
+    fn a_process_ends_although_nobody_reads_its_last_message() {
+        let begun = Instant::now();
+        let held = std::io::stderr().lock();
+        last_message("the end");
+        drop(held);
+        assert!(begun.elapsed() < Duration::from_secs(10), "it waited");
     }
 
     #[test]
