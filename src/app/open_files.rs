@@ -5,7 +5,7 @@ use crate::http::OTHER_CONNECTIONS;
 
 /// Lets the process have as many files open as the system allows it, and says how many connections of those that are wanted fit into
 /// that, so that accepting one never fails for want of a file.
-pub(super) fn connections_that_fit(wanted: usize, database_connections: u32) -> usize {
+pub(super) fn connections_that_fit(wanted: usize, workers: usize, database_connections: u32) -> usize {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: before.maximum,
@@ -14,7 +14,7 @@ pub(super) fn connections_that_fit(wanted: usize, database_connections: u32) -> 
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         warn!(%error, "the limit for open files cannot be raised");
     }
-    let others = OTHER_CONNECTIONS + usize::try_from(database_connections).unwrap_or(usize::MAX) + OTHER_FILES;
+    let others = others(workers, database_connections);
     let fit = fitting(wanted, getrlimit(Resource::Nofile).current, others);
     if fit < wanted {
         let needed = wanted.saturating_add(others);
@@ -28,7 +28,20 @@ pub(super) fn connections_that_fit(wanted: usize, database_connections: u32) -> 
     fit
 }
 
-/// Files besides connections: the database, keys, the log, what each thread waits on.
+/// Files besides the connections of the public listener.
+fn others(workers: usize, database_connections: u32) -> usize {
+    let database_connections = usize::try_from(database_connections).unwrap_or(usize::MAX);
+    OTHER_CONNECTIONS
+        .saturating_add(workers.saturating_mul(FILES_OF_A_WORKER))
+        .saturating_add(database_connections.saturating_mul(FILES_OF_A_DATABASE_CONNECTION))
+        .saturating_add(OTHER_FILES)
+}
+
+/// A worker has a runtime, which waits on several files.
+const FILES_OF_A_WORKER: usize = 5;
+/// A connection to PostgreSQL has a runtime of its own, beside its socket. One to SQLite has fewer files.
+const FILES_OF_A_DATABASE_CONNECTION: usize = 6;
+/// Keys, the log, the threads that there are whatever is set.
 const OTHER_FILES: usize = 128;
 
 /// `None` is no limit.
@@ -53,5 +66,12 @@ mod tests {
         ] {
             assert_eq!(fitting(wanted, limit, 200), expected, "{limit:?}");
         }
+    }
+
+    #[test]
+    fn what_waits_for_the_database_and_for_requests_has_its_files() {
+        let before = others(4, 8);
+        assert_eq!(others(6, 8), before + 10);
+        assert_eq!(others(4, 108), before + 600);
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
     };
     let web = http::Settings {
         workers: config.workers,
-        max_connections: connections_that_fit(config.max_connections, config.database_connections),
+        max_connections: connections_that_fit(config.max_connections, config.workers, config.database_connections),
         trusted_proxies: config.trusted_proxies.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
         administration_apart: administration.is_some(),
