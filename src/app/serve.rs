@@ -136,14 +136,13 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
         let winding_up = async {
             tokio::time::sleep(delay).await;
             info!(event = "closing", "answering what is under way, accepting nothing new");
-            for handle in drained {
-                handle.stop(true).await;
+            // Each is told when its future is made, so none takes on anything while another is waited for.
+            let stopping: Vec<_> = drained.iter().map(|handle| handle.stop(true)).collect();
+            for stopped in stopping {
+                stopped.await;
             }
             managing_handle.stop(false).await;
-            ticker.stop();
-            if let Some(watch) = watch {
-                watch.stop();
-            }
+            ticker.stop().await;
             for server in serving {
                 server.await??;
             }

@@ -1,9 +1,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::clock::SteadyClock;
@@ -18,7 +18,7 @@ use crate::storage::Store;
 #[derive(Debug)]
 pub(super) struct Ticker {
     stop: Sender<()>,
-    thread: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 /// What a tick needs.
@@ -68,65 +68,75 @@ fn tell_dropped(server: &Server, lines: &LogLines, told: u64) -> u64 {
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Ticker {
-    pub(super) fn start(ticking: Ticking) -> std::io::Result<Self> {
-        let Ticking {
-            server,
-            edge,
-            clock,
-            store,
-            mut journal,
-            lines,
-            supervisor,
-        } = ticking;
-        journal.keep(&server.remembered());
+    pub(super) fn start(mut ticking: Ticking) -> std::io::Result<Self> {
+        ticking.journal.keep(&ticking.server.remembered());
         let (stop, stopped) = channel();
-        let thread = std::thread::Builder::new()
+        let (end, ended) = oneshot::channel();
+        std::thread::Builder::new()
             .name("keywheel-ticker".to_owned())
             .spawn(move || {
-                let (mut failing, mut told) = (false, 0);
-                server.followed(edge.now());
-                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
-                    clock.follow(&store);
-                    if let Some(lines) = &lines {
-                        told = tell_dropped(&server, lines, told);
-                    }
-                    match alone(|| tick(&server, &edge)) {
-                        Ok(()) => {
-                            server.followed(edge.now());
-                            if failing {
-                                failing = false;
-                                info!(event = "tick.recovered", "following the database again");
-                            }
-                        }
-                        // One line when it starts to fail, not one a second.
-                        Err(failure) if !failing => {
-                            failing = true;
-                            warn!(
-                                event = "tick.failed",
-                                cause = output::chain(&failure),
-                                "serving from memory until it succeeds"
-                            );
-                        }
-                        Err(_) => {}
-                    }
-                    journal.keep(&server.remembered());
-                    supervisor.alive();
-                }
-                if let Err(failure) = server.farewell() {
-                    warn!(
-                        event = "farewell.failed",
-                        cause = output::chain(&failure),
-                        "when client secrets were used last may be older in the database than it was"
-                    );
-                }
+                tick_until(ticking, &stopped);
+                // Nobody may be waiting any more.
+                let _ = end.send(());
             })?;
-        Ok(Ticker { stop, thread })
+        Ok(Ticker { stop, ended })
     }
 
-    /// Ends the thread after the tick under way.
-    pub(super) fn stop(self) {
+    /// Ends the thread after the tick under way, and waits for that without holding up who else is waited for.
+    pub(super) async fn stop(self) {
         let _ = self.stop.send(());
-        let _ = self.thread.join();
+        let _ = self.ended.await;
+    }
+}
+
+fn tick_until(ticking: Ticking, stopped: &Receiver<()>) {
+    let Ticking {
+        server,
+        edge,
+        clock,
+        store,
+        mut journal,
+        lines,
+        supervisor,
+    } = ticking;
+    let (mut failing, mut told) = (false, 0);
+    server.followed(edge.now());
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
+        if let Some(lines) = &lines {
+            told = tell_dropped(&server, lines, told);
+        }
+        let ticked = alone(|| {
+            clock.follow(&store);
+            tick(&server, &edge)
+        });
+        match ticked {
+            Ok(()) => {
+                server.followed(edge.now());
+                if failing {
+                    failing = false;
+                    info!(event = "tick.recovered", "following the database again");
+                }
+            }
+            // One line when it starts to fail, not one a second.
+            Err(failure) if !failing => {
+                failing = true;
+                warn!(
+                    event = "tick.failed",
+                    cause = output::chain(&failure),
+                    "serving from memory until it succeeds"
+                );
+            }
+            Err(_) => {}
+        }
+        journal.keep(&server.remembered());
+        supervisor.alive();
+    }
+    if let Err(failure) = server.farewell() {
+        warn!(
+            event = "farewell.failed",
+            cause = output::chain(&failure),
+            "when client secrets were used last may be older in the database than it was"
+        );
     }
 }
 

@@ -1,6 +1,6 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -13,13 +13,8 @@ use crate::server::{Edge, Server};
 /// logged, and what was shown before is shown on.
 #[derive(Debug)]
 pub(super) struct TlsWatch {
-    ask: Sender<Asked>,
-    thread: JoinHandle<()>,
-}
-
-enum Asked {
-    Look,
-    Stop,
+    /// The thread ends when this is dropped, and is not waited for: it may be in such a look.
+    ask: Sender<()>,
 }
 
 /// Why it looks.
@@ -42,29 +37,31 @@ impl TlsWatch {
             complaint: None,
         };
         watching.begin();
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("keywheel-tls".to_owned())
             .spawn(move || {
                 loop {
-                    match asked.recv_timeout(INTERVAL) {
-                        Err(RecvTimeoutError::Timeout) => watching.look(Look::ByItself),
-                        Ok(Asked::Look) => watching.look(Look::Asked),
-                        Ok(Asked::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                    }
+                    let look = match asked.recv_timeout(INTERVAL) {
+                        Err(RecvTimeoutError::Timeout) => Look::ByItself,
+                        Ok(()) => Look::Asked,
+                        Err(RecvTimeoutError::Disconnected) => break,
+                    };
+                    alone(|| watching.look(look));
                 }
             })?;
-        Ok(TlsWatch { ask, thread })
+        Ok(TlsWatch { ask })
     }
 
     /// Has it look at once, and say what it found.
     pub(super) fn look(&self) {
-        let _ = self.ask.send(Asked::Look);
+        let _ = self.ask.send(());
     }
+}
 
-    /// Ends the thread after the look under way.
-    pub(super) fn stop(self) {
-        let _ = self.ask.send(Asked::Stop);
-        let _ = self.thread.join();
+/// A panic is this look's alone, and the hook has logged where: without the thread no new certificate would ever be shown.
+fn alone(look: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(look)).is_err() {
+        error!(event = "tls.panicked", "the certificate before it is shown on");
     }
 }
 
@@ -137,5 +134,18 @@ impl Watching {
             text,
             is_told: is_told || tells,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_panics_leaves_the_thread_to_the_next_one() {
+        alone(|| panic!("on purpose"));
+        let mut has_looked = false;
+        alone(|| has_looked = true);
+        assert!(has_looked);
     }
 }
