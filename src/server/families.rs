@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::grants::{Beginning, Continuation, Exchange, Known};
+use super::quotas::Spent;
 use super::{Context, Failure, Reach, RegisteredClient, Server, TokenError, TokenRequest, audit};
 use crate::failpoint::failpoint;
 use crate::oauth::{ErrorCode, NumericDate, OAuthError, RefreshToken, Seconds, SecretHash};
@@ -156,6 +157,8 @@ pub struct Exchanging {
     record: Arc<RefreshTokenRecord>,
     rotation: Rotation,
     event: AuditEvent,
+    /// What of the client's quota was taken for it, if that has one.
+    pub(super) spent: Option<Spent>,
 }
 
 impl Server {
@@ -176,11 +179,18 @@ impl Server {
             record,
             rotation,
             event,
+            spent,
         } = exchanging;
         let (server, made) = (Arc::clone(self), rotation.clone());
         self.store.rotate_soon(rotation, event, move |rotated| {
             if let Ok(true) = rotated {
                 server.successors.replace(&record, &made);
+                if let Some(spent) = spent {
+                    spent.given();
+                }
+            } else {
+                // Before anybody decides anew, and takes it again.
+                drop(spent);
             }
             done(rotated.map_err(Failure::from));
         })
@@ -262,6 +272,7 @@ fn rotate(
                 record,
                 rotation,
                 event,
+                spent: None,
             }),
         ));
     }

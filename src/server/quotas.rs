@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::window::Window;
 use crate::oauth::{Client, NumericDate, Seconds, TokenQuota};
@@ -9,7 +9,7 @@ use crate::oauth::{Client, NumericDate, Seconds, TokenQuota};
 /// There are as many as clients with a quota that asked within a day. By the number of their row, so that no change of a client
 /// begins its quota anew.
 #[derive(Debug, Default)]
-pub(super) struct Quotas(RwLock<HashMap<i64, Window>>);
+pub(super) struct Quotas(RwLock<HashMap<i64, Arc<Window>>>);
 
 /// What is left of a client's quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,36 @@ pub struct QuotaLeft {
     pub tokens: u32,
     /// How long until it may be given all of them again.
     pub resets_in: Seconds,
+}
+
+/// A token that was taken from a quota. Dropped before it [was given](Self::given), it is given back: what comes in between may fail,
+/// and nobody is to pay for what they did not get.
+#[derive(Debug)]
+pub(super) struct Spent {
+    window: Arc<Window>,
+    begun: NumericDate,
+    left: QuotaLeft,
+    is_given: bool,
+}
+
+impl Spent {
+    /// What is left of the quota without it.
+    pub(super) fn left(&self) -> QuotaLeft {
+        self.left
+    }
+
+    /// The client has it now.
+    pub(super) fn given(mut self) {
+        self.is_given = true;
+    }
+}
+
+impl Drop for Spent {
+    fn drop(&mut self) {
+        if !self.is_given {
+            self.window.uncount(self.begun);
+        }
+    }
 }
 
 impl Quotas {
@@ -42,29 +72,34 @@ impl Quotas {
         })
     }
 
-    /// Takes a token from what is left, and says what is left then; `None` for a client without a quota.
-    pub(super) fn spend(&self, client: &Client, now: NumericDate) -> Result<Option<QuotaLeft>, QuotaLeft> {
+    /// Takes a token from what is left; `None` for a client without a quota.
+    pub(super) fn spend(&self, client: &Client, now: NumericDate) -> Result<Option<Spent>, QuotaLeft> {
         let Some(quota) = client.metadata.token_quota else {
             return Ok(None);
         };
-        let of = |window: &Window| window.count(quota.period(), now);
         let known = {
             let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            given.get(&client.row).map(of)
+            given.get(&client.row).map(Arc::clone)
         };
-        let count = known.unwrap_or_else(|| {
+        let window = known.unwrap_or_else(|| {
             let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            of(given.entry(client.row).or_default())
+            Arc::clone(given.entry(client.row).or_default())
         });
-        let left = QuotaLeft {
-            quota,
-            tokens: quota.tokens().saturating_sub(count.times),
-            resets_in: count.left,
+        let count = window.count(quota.period(), now);
+        let spent = Spent {
+            window,
+            begun: now + count.left - quota.period(),
+            left: QuotaLeft {
+                quota,
+                tokens: quota.tokens().saturating_sub(count.times),
+                resets_in: count.left,
+            },
+            is_given: false,
         };
         if count.times > quota.tokens() {
-            Err(left)
+            Err(spent.left)
         } else {
-            Ok(Some(left))
+            Ok(Some(spent))
         }
     }
 

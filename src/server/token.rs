@@ -5,6 +5,7 @@ use super::client_auth::{self, Authenticated, ClientCredentials};
 use super::families::{self, Concluded};
 use super::grants::{GRANTS, Grant, Limits};
 use super::issuer::{self, AccessToken, TokenResponse};
+use super::quotas::Spent;
 use super::reusable_tokens::Asked;
 use super::{Context, Decision, Failure, RegisteredClient, RequestId, Server, TokenError};
 use crate::failpoint::failpoint;
@@ -81,7 +82,9 @@ impl Server {
         authorization.continuation.narrow_to(&scope, &audiences);
         let key = self.wheel.signer(registered.client.metadata.signing_alg, cx.now)?;
         let client = &registered.client;
-        let quota = self.quotas.spend(client, cx.now).map_err(TokenError::OverQuota)?;
+        // Given back wherever this ends without a token.
+        let spent = self.quotas.spend(client, cx.now).map_err(TokenError::OverQuota)?;
+        let quota = spent.as_ref().map(Spent::left);
         // A user's token is that user's alone, and says nothing about how the client keeps its own.
         let for_itself = grant.grant_type() == GrantType::ClientCredentials;
         let asked = for_itself
@@ -90,6 +93,9 @@ impl Server {
         if let Some((access_token, expires_in)) = asked.as_ref().and_then(|asked| self.given_before(asked, cx.now)) {
             self.metrics.reused();
             self.usage.reused(client, cx.now);
+            if let Some(spent) = spent {
+                spent.given();
+            }
             let response = TokenResponse::new(access_token, expires_in, scope);
             return Ok(Decision::Answer(response.leaving(quota)));
         }
@@ -106,11 +112,18 @@ impl Server {
             self.reusable.keep(asked, &issued);
         }
         let response = TokenResponse::new(issued.access_token, issued.lifetime, scope).leaving(quota);
-        Ok(match concluded {
-            Concluded::Nothing => Decision::Answer(response),
-            Concluded::Given(refresh_token) => Decision::Answer(response.with(refresh_token)),
-            Concluded::Once(refresh_token, exchanging) => Decision::Once(response.with(refresh_token), exchanging),
-        })
+        let response = match concluded {
+            Concluded::Nothing => response,
+            Concluded::Given(refresh_token) => response.with(refresh_token),
+            Concluded::Once(refresh_token, mut exchanging) => {
+                exchanging.spent = spent;
+                return Ok(Decision::Once(response.with(refresh_token), exchanging));
+            }
+        };
+        if let Some(spent) = spent {
+            spent.given();
+        }
+        Ok(Decision::Answer(response))
     }
 
     /// The token that was given to who asked for the same a moment ago, and how long it lives yet. Not one that was revoked, and

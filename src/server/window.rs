@@ -30,6 +30,16 @@ impl Window {
         read(counted(before.unwrap_or_default()), span, now)
     }
 
+    /// It did not happen after all in the span that began then. One that has begun since knows nothing of it.
+    pub(super) fn uncount(&self, begun: NumericDate) {
+        let uncounted = |packed: u64| {
+            let is_counted = packed >> TIMES_BITS == second(begun) && packed & MOST_TIMES > 0;
+            is_counted.then(|| packed - 1)
+        };
+        // Where there is nothing to take back there is nobody to tell.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncounted);
+    }
+
     /// How often it happened.
     pub(super) fn look(&self, span: Seconds, now: NumericDate) -> Count {
         let packed = self.0.load(Ordering::Relaxed);
@@ -95,5 +105,21 @@ mod tests {
             assert_eq!(window.look(span, at(second)), Count { times, left }, "{second}");
         }
         assert_eq!(window.look(span, at(116)), Count { times: 0, left: span });
+    }
+
+    #[test]
+    fn what_did_not_happen_is_taken_from_its_own_span_and_never_from_nothing() {
+        let (window, span) = (Window::default(), Seconds::minutes(1));
+        let at = |seconds: i64| NumericDate::from_epoch(1_000_000 + seconds);
+        window.uncount(at(7));
+        window.count(span, at(7));
+        window.count(span, at(8));
+        for (begun, times) in [(8, 2), (7, 1), (7, 0), (7, 0)] {
+            window.uncount(at(begun));
+            assert_eq!(window.look(span, at(9)).times, times, "{begun}");
+        }
+        window.count(span, at(67));
+        window.uncount(at(7));
+        assert_eq!(window.look(span, at(67)).times, 1);
     }
 }

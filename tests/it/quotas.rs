@@ -5,8 +5,9 @@ use keywheel::server::admin::ClientChange;
 
 use crate::refresh::for_people;
 use crate::support::http::{Request, Response, send};
+use crate::support::postgres::{Session, await_waiting};
 use crate::support::server::{TOKEN, TestServer, metadata};
-use crate::support::{on_both, on_both_processes};
+use crate::support::{Database, on_both, on_both_processes};
 use crate::token::assert_refused;
 
 fn quota(text: &str) -> Option<TokenQuota> {
@@ -137,6 +138,40 @@ fn a_refresh_beyond_the_quota_uses_up_nothing() {
         }
         server.advance(Seconds::minutes(1));
         assert_eq!(ask(&refresh).status, 200);
+    });
+}
+
+#[test]
+fn a_refresh_that_is_decided_twice_takes_one_token() {
+    let database = Database::postgres();
+    let server = TestServer::start(database.url());
+    let metadata = ClientMetadata {
+        token_quota: quota("4/1m"),
+        ..for_people()
+    };
+    let client = server.client("shop", metadata);
+    server.user("alice", "correct horse battery");
+    let login = [
+        ("grant_type", "password"),
+        ("username", "alice"),
+        ("password", "correct horse battery"),
+    ];
+    let ask = |form: &[(&str, &str)]| server.send(&Request::form(TOKEN, form).basic(&client.id, &client.secret));
+    let next = |granted: &Response| granted.json()["refresh_token"].as_str().unwrap().to_owned();
+    let refresh = |token: &str| ask(&[("grant_type", "refresh_token"), ("refresh_token", token)]);
+    // What is exchanged for a token that was looked up is remembered, and the next exchange is decided from memory.
+    let token = next(&refresh(&next(&ask(&login))));
+    // Who exchanges many at once leaves this one out, and it is decided anew by who waits.
+    let holder = Session::open(database.url());
+    holder.execute("BEGIN; SELECT 1 FROM token_families FOR UPDATE");
+    std::thread::scope(|scope| {
+        let url = database.url();
+        scope.spawn(move || {
+            await_waiting(url, 1);
+            holder.execute("COMMIT");
+        });
+        let refreshed = refresh(&token);
+        assert_eq!(told(&refreshed).1, Some("\"default\";r=1;t=60"), "{}", refreshed.text());
     });
 }
 
