@@ -124,6 +124,16 @@ impl Fault {
         }
     }
 
+    /// Whether a lock was waited for in vain (SQLSTATE 55P03). What a statement of a migration met is in a type that its crate does
+    /// not show, so here, too, the text must do.
+    pub(super) fn says_locked(&self) -> bool {
+        match self {
+            Fault::Diesel(error) => error.to_string().contains(LOCK_TIMEOUT),
+            Fault::Migration(error) => error.to_string().contains(LOCK_TIMEOUT),
+            Fault::Corrupt { .. } | Fault::Repeated | Fault::LastOfItsKind => false,
+        }
+    }
+
     /// `connection_is_lost` tells a server that went away from one that refused.
     pub(super) fn into_error(self, connection_is_lost: bool) -> Error {
         match self {
@@ -179,10 +189,11 @@ pub(super) fn lost_a_statement(message: &str) -> bool {
         && (message.ends_with("does not exist") || message.ends_with("already exists"))
 }
 
+const LOCK_TIMEOUT: &str = "due to lock timeout";
 const PASSING: [&str; 16] = [
     // PostgreSQL
     "due to statement timeout",
-    "due to lock timeout",
+    LOCK_TIMEOUT,
     "deadlock detected",
     "terminating connection",
     "the database system is",

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::migration::{Migration as _, MigrationSource};
 use diesel::pg::Pg;
@@ -45,10 +47,13 @@ impl Store {
         match self.connections() {
             Connections::Postgres(connector) => {
                 let mut link = connector.patient().connect().map_err(Error::unavailable)?;
-                let migrated = link.connection.transaction(|connection| {
-                    // Ends with the transaction, unlike a session's lock, which a pooler could leave with somebody else.
-                    connection.batch_execute(ONE_MIGRATION)?;
-                    run(connection, POSTGRES)
+                let migrated = with_patience(|| {
+                    link.connection.transaction(|connection| {
+                        // Ends with the transaction, unlike a session's lock, which a pooler could leave with somebody else.
+                        connection.batch_execute(ONE_MIGRATION)?;
+                        connection.batch_execute(BRIEFLY)?;
+                        run(connection, POSTGRES)
+                    })
                 });
                 migrated.map_err(|fault| fault.into_error(link.is_lost()))
             }
@@ -110,6 +115,33 @@ impl Store {
 
 /// "kwmigrat" in ASCII, as a number; nobody else's lock.
 const ONE_MIGRATION: &str = "SELECT pg_advisory_xact_lock(7743778383761400180)";
+
+/// Who waits to change a table keeps everybody waiting who comes to it later, such as the nodes that serve meanwhile: so it waits for
+/// no longer than they can bear.
+const BRIEFLY: &str = "SET LOCAL lock_timeout = '2s'";
+
+/// Tries again as long as others hold what is to be changed. It has no end of its own: whoever has no patience ends the process.
+fn with_patience<T>(mut migrate: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+    let mut is_told = false;
+    loop {
+        match migrate() {
+            Err(fault) if fault.says_locked() => {
+                if !is_told {
+                    tracing::warn!(
+                        event = "migration.waits",
+                        "others use the tables that are to be changed; trying again until they do not"
+                    );
+                    is_told = true;
+                }
+                std::thread::sleep(BETWEEN_TRIES);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// In which others do what they waited for.
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 fn run<C, B>(connection: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, Fault>
 where

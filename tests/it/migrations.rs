@@ -5,6 +5,7 @@ mod expansion;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use keywheel::oauth::ClientId;
 use keywheel::storage::Error;
@@ -12,6 +13,7 @@ use keywheel::storage::Error;
 use serde_json::json;
 
 use crate::support::http::{Request, send};
+use crate::support::postgres::{Session, await_waiting};
 use crate::support::process::Folder;
 use crate::support::server::{START, TOKEN};
 use crate::support::{Database, on_both};
@@ -60,6 +62,31 @@ fn nodes_that_migrate_at_once_apply_each_step_once_between_them() {
         });
         let known = database.open().migrations().unwrap().len();
         assert_eq!(applied.iter().flatten().count(), known, "{applied:?}");
+    });
+}
+
+#[test]
+fn a_migration_that_waits_for_a_table_lets_others_use_it_and_goes_on_when_it_is_free() {
+    let database = Database::postgres();
+    database.store();
+    // As the version before the quotas left it.
+    database.execute(
+        "ALTER TABLE clients DROP COLUMN token_quota; DELETE FROM __diesel_schema_migrations WHERE version = '0016'",
+    );
+    std::thread::scope(|scope| {
+        let long = Session::open(database.url());
+        long.execute("BEGIN; SELECT FROM clients");
+        let migrating = scope.spawn(|| database.open().migrate().unwrap());
+        await_waiting(database.url(), 1);
+        for _ in 0..2 {
+            let begun = Instant::now();
+            assert_eq!(database.count("clients"), 0);
+            assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        assert!(!migrating.is_finished());
+        long.execute("COMMIT");
+        assert_eq!(migrating.join().unwrap(), ["0016_token_quotas"]);
     });
 }
 
