@@ -4,11 +4,13 @@
 //! statement may take. So after a few failures in a row nobody is let through, and one thread asks the database until it answers.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use super::connection::Connections;
+use super::error::ConnectError;
 use super::postgres::Connector;
 
 /// Failures in a row after which the database is taken to be away.
@@ -19,6 +21,8 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Knows whether the database is away.
 pub(super) struct Breaker {
     connector: Connector,
+    connections: r2d2::Pool<Connections>,
+    answers: AtomicU64,
     failures: AtomicU32,
     is_open: AtomicBool,
     /// What was said last of the absence.
@@ -26,10 +30,12 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    /// The database is taken to be there.
-    pub(super) fn of(connector: Connector) -> Self {
+    /// Stands in front of `connections`. The database is taken to be there.
+    pub(super) fn of(connector: Connector, connections: r2d2::Pool<Connections>) -> Self {
         Breaker {
             connector,
+            connections,
+            answers: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             is_open: AtomicBool::new(false),
             reason: Mutex::default(),
@@ -44,10 +50,16 @@ impl Breaker {
 
     /// The database answered, whatever it said.
     pub(super) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         // Read by every statement, and written by the first one after a failure.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// How often it answered.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// There was no connection, or it was lost. The first one too many begins to ask whether the database is back.
@@ -72,6 +84,12 @@ impl Breaker {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
+    /// Whether the database is there although it gives no connection for this: it has given away as many as it may, some of them to
+    /// the pool, and those can be used.
+    fn is_merely_full(&self, error: &ConnectError) -> bool {
+        error.is_full && self.connections.state().connections > 0
+    }
+
     fn close(&self) {
         self.failures.store(0, Ordering::Relaxed);
         self.is_open.store(false, Ordering::Release);
@@ -82,14 +100,14 @@ impl Breaker {
 fn ask(breaker: &Weak<Breaker>) {
     let begun = Instant::now();
     while let Some(breaker) = breaker.upgrade() {
-        match breaker.connector.connect() {
-            Ok(_connection) => {
+        match breaker.connector.connect().map(drop) {
+            Err(error) if !breaker.is_merely_full(&error) => breaker.say(error.words),
+            Ok(()) | Err(_) => {
                 let away = begun.elapsed();
                 tracing::info!(event = "database.back", ?away, "the database answers again");
                 breaker.close();
                 return;
             }
-            Err(reason) => breaker.say(reason),
         }
         drop(breaker);
         std::thread::sleep(PROBE_EVERY);

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
-use thiserror::Error;
 
-use super::error::{Error, Fault};
+use super::error::{ConnectError, Error, Fault};
 use super::postgres::{Connector, Link};
 use super::sqlite::{self, Purpose};
 use super::store::PreparedStatements;
@@ -101,11 +100,6 @@ impl Conn {
     }
 }
 
-/// Why there is no connection.
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub(super) struct ConnectError(pub(super) String);
-
 /// Makes the pool's connections: all of them on PostgreSQL, those that read on SQLite.
 #[derive(Clone)]
 pub(super) enum Connections {
@@ -125,10 +119,10 @@ impl r2d2::ManageConnection for Connections {
         match self {
             Connections::Postgres(connector) => connector.connect().map(|link| Conn::Postgres(Box::new(link))),
             Connections::Sqlite { path, busy, statements } => {
-                sqlite::connect(path, Purpose::Reading, *busy, statements).map(|c| Conn::Sqlite(Box::new(c)))
+                let connection = sqlite::connect(path, Purpose::Reading, *busy, statements)?;
+                Ok(Conn::Sqlite(Box::new(connection)))
             }
         }
-        .map_err(ConnectError)
     }
 
     /// Costs no round trip: a server that hung up is noticed, one that fell silent is noticed by the statement.
@@ -138,9 +132,9 @@ impl r2d2::ManageConnection for Connections {
             Conn::Sqlite(_) => false,
         };
         if lost {
-            return Err(ConnectError(
-                "the server closed the connection, or others to it fell silent".to_owned(),
-            ));
+            return Err("the server closed the connection, or others to it fell silent"
+                .to_owned()
+                .into());
         }
         Ok(())
     }

@@ -63,6 +63,21 @@ impl Error {
     }
 }
 
+/// Why there is no connection, in words and without the password.
+#[derive(Debug, Error)]
+#[error("{words}")]
+pub(super) struct ConnectError {
+    pub(super) words: String,
+    /// Whether a server said that it takes no more connections (SQLSTATE 53300).
+    pub(super) is_full: bool,
+}
+
+impl From<String> for ConnectError {
+    fn from(words: String) -> Self {
+        ConnectError { words, is_full: false }
+    }
+}
+
 /// What the database or its driver said, for the log alone.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);

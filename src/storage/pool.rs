@@ -29,17 +29,20 @@ pub(super) struct Pool {
 impl Pool {
     /// A pool of at most `size` connections; none is made yet, and none has to be possible.
     pub(super) fn of(connections: &Connections, size: u32) -> Self {
-        let breaker = match connections {
-            Connections::Postgres(connector) => Some(Arc::new(Breaker::of((**connector).clone()))),
-            Connections::Sqlite { .. } => None,
-        };
-        let connections = r2d2::Pool::builder()
+        let pool = r2d2::Pool::builder()
             .max_size(size.max(1))
             .min_idle(Some(1))
             .connection_timeout(CHECKOUT)
             .error_handler(Box::new(LogFailures::default()))
             .build_unchecked(connections.clone());
-        Pool { connections, breaker }
+        let breaker = match connections {
+            Connections::Postgres(connector) => Some(Arc::new(Breaker::of((**connector).clone(), pool.clone()))),
+            Connections::Sqlite { .. } => None,
+        };
+        Pool {
+            connections: pool,
+            breaker,
+        }
     }
 
     /// Runs `intention` on a connection. At once [`Error::Unavailable`] while the database is known to be away.
@@ -50,9 +53,13 @@ impl Pool {
         if let Some(reason) = breaker.reason() {
             return Err(Error::unavailable(reason));
         }
+        let answers = breaker.answers();
         // r2d2's error tells in words why the last attempt to connect failed.
         let mut conn = self.connections.get().map_err(|error| {
-            breaker.failed(&error);
+            // Where others were answered meanwhile the database is there, and the connections are too few.
+            if breaker.answers() == answers {
+                breaker.failed(&error);
+            }
             Error::unavailable(error)
         })?;
         let outcome = conn.run(intention);

@@ -2,6 +2,7 @@
 //!
 //! Each connection has a runtime of its own, its [`Lane`]: no thread and no hop per query.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,10 +14,11 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::{Error, Fault, in_words, lost_a_statement};
+use super::error::{ConnectError, Error, Fault, in_words, lost_a_statement};
 use super::lane::{Lane, Silences};
 use super::servers::{Server, Servers};
 use super::store::PreparedStatements;
@@ -110,13 +112,15 @@ impl Connector {
         }
     }
 
-    /// A new connection; the error says why there is none, in words and without the password.
-    pub(super) fn connect(&self) -> Result<Link, String> {
-        self.connect_bare()
-            .map_err(|reason| format!("cannot connect to {}: {reason}", self.target))
+    /// A new connection.
+    pub(super) fn connect(&self) -> Result<Link, ConnectError> {
+        alone(|| self.connect_bare()).map_err(|ConnectError { words, is_full }| ConnectError {
+            words: format!("cannot connect to {}: {words}", self.target),
+            is_full,
+        })
     }
 
-    fn connect_bare(&self) -> Result<Link, String> {
+    fn connect_bare(&self) -> Result<Link, ConnectError> {
         let made_after = self.silences.number();
         let lane = Lane::new(self.statement_timeout + GRACE, self.silences.clone())?;
         let (client, driver) = lane.run(self.enter_one())?;
@@ -151,8 +155,8 @@ impl Connector {
     }
 
     /// The first of the servers that is what is wanted. Each has its own time: one that keeps silent must not use up the others'.
-    async fn enter_one(&self) -> Result<(Client, AbortHandle), String> {
-        let mut reasons = Vec::new();
+    async fn enter_one(&self) -> Result<(Client, AbortHandle), ConnectError> {
+        let (mut reasons, mut is_full) = (Vec::new(), false);
         for server in self.servers.in_turn() {
             // Name lookup and the server's first words included, which `Config::connect_timeout` does not cover.
             let reason = match timeout(self.connect_timeout, self.enter(server)).await {
@@ -160,7 +164,10 @@ impl Connector {
                     self.servers.found(server);
                     return Ok(entered);
                 }
-                Ok(Err(reason)) => reason,
+                Ok(Err(error)) => {
+                    is_full |= error.is_full;
+                    error.words
+                }
                 Err(_elapsed) => format!("no answer within {:?}", self.connect_timeout),
             };
             reasons.push(match self.servers.are_several() {
@@ -168,12 +175,18 @@ impl Connector {
                 false => reason,
             });
         }
-        Err(reasons.join("; "))
+        Err(ConnectError {
+            words: reasons.join("; "),
+            is_full,
+        })
     }
 
-    async fn enter(&self, server: &Server) -> Result<(Client, AbortHandle), String> {
+    async fn enter(&self, server: &Server) -> Result<(Client, AbortHandle), ConnectError> {
         let entered = server.config.connect(self.tls.clone()).await;
-        let (client, connection) = entered.map_err(|error| in_words(&error))?;
+        let (client, connection) = entered.map_err(|error| ConnectError {
+            words: in_words(&error),
+            is_full: error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
+        })?;
         // It ends by itself when the client is dropped.
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -216,6 +229,13 @@ impl Connector {
         let lock = statement.div_ceil(2);
         format!("SET {scope}statement_timeout = {statement}; SET {scope}lock_timeout = {lock}")
     }
+}
+
+/// A panic is this connection's alone. A runtime panics where the system gives it no thread to look a name up, and of those who connect
+/// in the background the pool would take the place for used, and the breaker stay open, for ever.
+fn alone<T>(connect: impl FnOnce() -> Result<T, ConnectError>) -> Result<T, ConnectError> {
+    let connected = catch_unwind(AssertUnwindSafe(connect));
+    connected.unwrap_or_else(|_panic| Err("it panicked; the lines before say where".to_owned().into()))
 }
 
 /// What an error means, where it is that a statement was lost.
@@ -282,3 +302,14 @@ const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET en
 const A_MOMENT: Duration = Duration::from_millis(100);
 /// How much longer than the server a statement's caller waits.
 const GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_while_connecting_is_a_connection_that_could_not_be_made() {
+        let error = alone::<()>(|| panic!("OS can't spawn worker thread")).unwrap_err();
+        assert!(!error.is_full && error.words.contains("panicked"), "{error}");
+    }
+}

@@ -6,7 +6,7 @@ use keywheel::storage::{DatabaseUrl, Error, Settings, Store};
 
 use super::{create, event, id, new_client};
 use crate::support::Database;
-use crate::support::postgres::{TestPostgres, execute, shared};
+use crate::support::postgres::{Session, TestPostgres, execute, shared};
 
 fn open(url: &str) -> Store {
     Store::open(&Settings::new(DatabaseUrl::parse(url).unwrap())).unwrap()
@@ -126,6 +126,71 @@ fn a_server_that_falls_silent_within_a_statement_is_given_up_and_its_connection_
     assert!(matches!(silent, Err(Error::Unavailable { .. })), "{silent:?}");
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     next.unwrap();
+}
+
+#[test]
+fn a_server_that_has_no_connection_left_is_there_and_those_it_gave_are_used() {
+    let server = TestPostgres::start();
+    let url = server.url("postgres");
+    open(&url).migrate().unwrap();
+    execute(
+        &url,
+        "CREATE ROLE few LOGIN CONNECTION LIMIT 2; GRANT SELECT ON ALL TABLES IN SCHEMA public TO few",
+    )
+    .unwrap();
+    let store = open(&url.replace("keywheel@", "few@"));
+    store.ping().unwrap();
+    let holder = Session::open(&url);
+    holder.execute("BEGIN; LOCK clients");
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..6).map(|_| scope.spawn(|| store.client(&id("absent")))).collect();
+        // Longer than a connection is waited for, shorter than a statement may take.
+        std::thread::sleep(Duration::from_secs(2));
+        holder.execute("COMMIT");
+        let refused = readers.into_iter().map(|reader| reader.join().unwrap());
+        assert!(
+            refused.filter(Result::is_err).count() >= 3,
+            "the database was taken to be away"
+        );
+    });
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while let Err(error) = store.ping() {
+        assert!(Instant::now() < deadline, "{error}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_pool_that_is_too_small_is_not_a_database_that_is_away() {
+    let database = Database::postgres();
+    database.store();
+    let mut settings = database.settings();
+    settings.pool_size = 1;
+    let store = Store::open(&settings).unwrap();
+    let slow = Session::open(database.url());
+    let begun = Instant::now();
+    let goes_on = || begun.elapsed() < Duration::from_secs(3);
+    let refused_reads = || {
+        let mut refused = 0;
+        while goes_on() {
+            let asked = Instant::now();
+            if store.client(&id("absent")).is_err() {
+                assert!(asked.elapsed() >= Duration::from_millis(900), "it was refused at once");
+                refused += 1;
+            }
+        }
+        refused
+    };
+    let refused: usize = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..12).map(|_| scope.spawn(refused_reads)).collect();
+        while goes_on() {
+            slow.execute("BEGIN; LOCK clients");
+            std::thread::sleep(Duration::from_millis(300));
+            slow.execute("COMMIT");
+        }
+        readers.into_iter().map(|reader| reader.join().unwrap()).sum()
+    });
+    assert!(refused > 0, "the pool was not too small");
 }
 
 #[test]
