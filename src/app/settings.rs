@@ -204,7 +204,7 @@ pub const SETTINGS: &[Setting] = &[
         "tls.private_key",
         &["KEYWHEEL_TLS_PRIVATE_KEY"],
         "",
-        "PEM file of its private key, which nobody else may read",
+        "PEM file of its private key, which nobody else may read, but a group if it is root's",
     ),
     setting(
         "tls.client_ca",
