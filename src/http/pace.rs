@@ -1,6 +1,6 @@
-//! A pace for the other end of a connection. actix gives time to the head of the first request of a connection, in steps of half a
-//! second, so that many are cut off at once and hold up everybody else; whoever sends half of a second head, or never reads an answer, it
-//! would wait for for ever.
+//! A pace for the other end of a connection. By itself actix gives time to the head of the first request alone, in steps of half a second,
+//! so that many are cut off at once and hold up everybody else, and to a connection on which nothing goes on, which is left to it. Whoever
+//! sends half of a second head, or never reads an answer, it would wait for for ever.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;

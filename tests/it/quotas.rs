@@ -6,7 +6,7 @@ use keywheel::server::admin::ClientChange;
 use crate::refresh::for_people;
 use crate::support::http::{Request, Response, send};
 use crate::support::postgres::{Session, await_waiting};
-use crate::support::server::{TOKEN, TestServer, metadata};
+use crate::support::server::{Credentials, TOKEN, TestServer, metadata};
 use crate::support::{Database, on_both, on_both_processes};
 use crate::token::assert_refused;
 
@@ -112,24 +112,31 @@ fn no_change_of_a_client_begins_its_quota_anew_and_a_larger_one_counts_at_once()
     });
 }
 
+const LOGIN: [(&str, &str); 3] = [
+    ("grant_type", "password"),
+    ("username", "alice"),
+    ("password", "correct horse battery"),
+];
+
+/// A server with the user who logs in, through a client with a quota.
+fn shop_and_alice(database: &Database, tokens: &str) -> (TestServer, Credentials) {
+    let server = TestServer::start(database.url());
+    let metadata = ClientMetadata {
+        token_quota: quota(tokens),
+        ..for_people()
+    };
+    let client = server.client("shop", metadata);
+    server.user("alice", "correct horse battery");
+    (server, client)
+}
+
 // a refresh token that was shown in vain is as good as before.
 #[test]
 fn a_refresh_beyond_the_quota_uses_up_nothing() {
     on_both(|database| {
-        let server = TestServer::start(database.url());
-        let metadata = ClientMetadata {
-            token_quota: quota("1/1m"),
-            ..for_people()
-        };
-        let client = server.client("shop", metadata);
-        server.user("alice", "correct horse battery");
-        let login = [
-            ("grant_type", "password"),
-            ("username", "alice"),
-            ("password", "correct horse battery"),
-        ];
+        let (server, client) = shop_and_alice(database, "1/1m");
         let ask = |form: &[(&str, &str)]| server.send(&Request::form(TOKEN, form).basic(&client.id, &client.secret));
-        let granted = ask(&login);
+        let granted = ask(&LOGIN);
         assert_eq!(told(&granted).1, Some("\"default\";r=0;t=60"), "{}", granted.text());
         let token = granted.json()["refresh_token"].as_str().unwrap().to_owned();
         let refresh = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
@@ -144,23 +151,12 @@ fn a_refresh_beyond_the_quota_uses_up_nothing() {
 #[test]
 fn a_refresh_that_is_decided_twice_takes_one_token() {
     let database = Database::postgres();
-    let server = TestServer::start(database.url());
-    let metadata = ClientMetadata {
-        token_quota: quota("4/1m"),
-        ..for_people()
-    };
-    let client = server.client("shop", metadata);
-    server.user("alice", "correct horse battery");
-    let login = [
-        ("grant_type", "password"),
-        ("username", "alice"),
-        ("password", "correct horse battery"),
-    ];
+    let (server, client) = shop_and_alice(&database, "4/1m");
     let ask = |form: &[(&str, &str)]| server.send(&Request::form(TOKEN, form).basic(&client.id, &client.secret));
     let next = |granted: &Response| granted.json()["refresh_token"].as_str().unwrap().to_owned();
     let refresh = |token: &str| ask(&[("grant_type", "refresh_token"), ("refresh_token", token)]);
     // What is exchanged for a token that was looked up is remembered, and the next exchange is decided from memory.
-    let token = next(&refresh(&next(&ask(&login))));
+    let token = next(&refresh(&next(&ask(&LOGIN))));
     // Who exchanges many at once leaves this one out, and it is decided anew by who waits.
     let holder = Session::open(database.url());
     holder.execute("BEGIN; SELECT 1 FROM token_families FOR UPDATE");
