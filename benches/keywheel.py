@@ -4,6 +4,7 @@ import base64
 import contextlib
 import http.client
 import json
+import ssl
 import subprocess
 import time
 from urllib.parse import urlencode
@@ -20,16 +21,19 @@ PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$HmkejobWF4VuqCQ4WIcqUA$5cQ+E6atG
 
 
 class Keywheel:
-    """One worker on the server's processor, unless it is told to have more."""
+    """One worker on the server's processor, unless it is told to have more; over TLS, if it is given a certificate and its key."""
 
-    def __init__(self, stage, binary, folder, database="sqlite://keywheel.db", processors=None, settings=()):
+    def __init__(self, stage, binary, folder, database="sqlite://keywheel.db", processors=None, settings=(), tls=None):
         folder.mkdir()
         self.folder, self.binary = folder, binary.resolve()
+        self.scheme = "https" if tls else "http"
         processors = processors or {stage.server}
         self.port, self.management = free_ports(2)
+        if tls:
+            settings = dict(settings) | dict(zip(("KEYWHEEL_TLS_CERTIFICATE", "KEYWHEEL_TLS_PRIVATE_KEY"), map(str, tls)))
         settings = dict(settings) | {
             "DATABASE_URL": database,
-            "KEYWHEEL_ISSUER": f"http://127.0.0.1:{self.port}",
+            "KEYWHEEL_ISSUER": f"{self.scheme}://127.0.0.1:{self.port}",
             "KEYWHEEL_LISTEN": f"127.0.0.1:{self.port}",
             "KEYWHEEL_MANAGEMENT_LISTEN": f"127.0.0.1:{self.management}",
             "KEYWHEEL_WORKERS": str(len(processors)),
@@ -103,22 +107,29 @@ class Keywheel:
     def post(self, path, authorization, forms):
         """The answers to forms that are posted one after the other, over one connection."""
         headers = {"Authorization": authorization, "Content-Type": "application/x-www-form-urlencoded"}
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+        with contextlib.closing(self.connection()) as connection:
             return [json.loads(answer_to(connection, "POST", path, form, headers)[0]) for form in forms]
 
     def fetch(self, path, port=None):
         """A document and its headers."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)) as connection:
+        with contextlib.closing(self.connection(port)) as connection:
             return answer_to(connection, "GET", path)
+
+    def connection(self, port=None):
+        port = port or self.port
+        if self.scheme == "http":
+            return http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        # The certificate was made a moment ago, by ourselves.
+        return http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=ssl._create_unverified_context())
 
     def metric(self, name):
         text = self.fetch("/metrics", self.management)[0].decode()
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith((name + " ", name + "{")))
 
-    def load(self, path, seconds, authorization, *arguments, **more):
+    def load(self, path, seconds, authorization, *arguments, headers=(), **more):
         """What wrk measures, with what it took of the server's processor."""
-        headers = [f"Authorization: {authorization}"]
-        return load.on(self.server, self.port, path, seconds, arguments, headers=headers, **more)
+        headers = [f"Authorization: {authorization}", *headers]
+        return load.on(self.server, self.port, path, seconds, arguments, headers=headers, scheme=self.scheme, **more)
 
 
 def answer_to(connection, *request):

@@ -10,9 +10,9 @@ SCRIPTS = Path(__file__).resolve().parent / "requests"
 CONNECTIONS = 64
 
 
-def wrk(port, path, seconds, arguments=(), script="fixed.lua", headers=(), connections=CONNECTIONS):
+def wrk(*arguments, **more):
     """Whole seconds, because wrk takes no part of one."""
-    return Running(port, path, seconds, arguments, script, headers, connections).result()
+    return Running(*arguments, **more).result()
 
 
 def on(server, port, path, seconds, *arguments, **more):
@@ -26,10 +26,10 @@ class Running:
     """A load while something else is measured. `refusals` says that some answers may be refusals."""
 
     def __init__(self, port, path, seconds, arguments=(), script="fixed.lua", headers=(), connections=CONNECTIONS,
-                 refusals=False):
+                 refusals=False, scheme="http"):
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script]
         command += [part for header in headers for part in ("-H", header)]
-        command += [f"http://127.0.0.1:{port}{path}", "--", *map(str, arguments)]
+        command += [f"{scheme}://127.0.0.1:{port}{path}", "--", *map(str, arguments)]
         self.path, self.refusals = path, refusals
         self.child = subprocess.Popen(command, cwd=SCRIPTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

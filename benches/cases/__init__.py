@@ -1,5 +1,6 @@
 """What is measured: one case for each kind of work."""
 
+from cases.additions import Additions
 from cases.algorithms import Algorithms
 from cases.clients import Clients
 from cases.database import Database
@@ -42,4 +43,4 @@ CASES = {
     "growth": [Growth],
 }
 # Those that take long or install something: only when they are named.
-ONLY_NAMED = {"database": [Database], "scale": [Scale], "peers": [Others]}
+ONLY_NAMED = {"additions": [Additions], "database": [Database], "scale": [Scale], "peers": [Others]}

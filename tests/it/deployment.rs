@@ -5,6 +5,8 @@ use std::process::Command;
 
 use keywheel::app::SETTINGS;
 
+use crate::interop::installed;
+
 fn shipped(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
@@ -35,6 +37,33 @@ fn systemd_understands_the_unit_and_finds_it_exposed_to_little() {
     // In tenths: 2.0.
     let (little, said) = analyzed(&["security", "--offline=true", "--no-pager", "--threshold=20"]).unwrap();
     assert!(little, "{said}");
+}
+
+/// The manifests by the schemas of a version of Kubernetes, unknown members refused.
+fn validated(manifests: &str, version: &str) -> (bool, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keywheel.yaml");
+    std::fs::write(&file, manifests).unwrap();
+    let output = Command::new(installed().join("venv/bin/kubernetes-validate"))
+        .args(["--strict", "--kubernetes-version", version])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn kubernetes_knows_every_member_of_the_manifests() {
+    let manifests = shipped("deploy/kubernetes/keywheel.yaml");
+    // The oldest that they are for, and one of today.
+    for version in ["1.27", "1.37"] {
+        let (valid, said) = validated(&manifests, version);
+        let kinds = manifests.lines().filter(|line| line.starts_with("kind: ")).count();
+        assert!(valid && said.matches(" passed for resource ").count() == kinds, "{said}");
+    }
+    let mistyped = manifests.replace("readOnlyRootFilesystem", "readOnlyRootFileSystem");
+    assert!(!validated(&mistyped, "1.27").0);
 }
 
 /// The names of settings in a file.
