@@ -100,7 +100,7 @@ fn tick_until(ticking: Ticking, stopped: &Receiver<()>) {
         supervisor,
     } = ticking;
     let (mut failing, mut told) = (false, 0);
-    server.followed(edge.now());
+    server.begun(edge.now());
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
         if let Some(lines) = &lines {
             told = tell_dropped(&server, lines, told);
@@ -109,14 +109,13 @@ fn tick_until(ticking: Ticking, stopped: &Receiver<()>) {
             clock.follow(&store);
             tick(&server, &edge)
         });
+        server.ticked(edge.now());
         match ticked {
-            Ok(()) => {
-                server.followed(edge.now());
-                if failing {
-                    failing = false;
-                    info!(event = "tick.recovered", "following the database again");
-                }
+            Ok(()) if failing => {
+                failing = false;
+                info!(event = "tick.recovered", "following the database again");
             }
+            Ok(()) => {}
             // One line when it starts to fail, not one a second.
             Err(failure) if !failing => {
                 failing = true;

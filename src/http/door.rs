@@ -137,18 +137,15 @@ async fn decided<T: Send + 'static>(
     });
     let address = address.inspect_err(|refusal| refused(None, None, refusal))?;
     let authorization = authorization.inspect_err(|refusal| refused(None, address, refusal))?;
-    let token_request = TokenRequest::new(
+    let credentials = ClientCredentials::new(authorization);
+    let token_request = Arc::new(TokenRequest::new(
         parameters,
-        ClientCredentials::new(authorization),
+        credentials,
         (address, tag.id().clone()),
-    );
-    let named = token_request
-        .parameters
-        .get(Parameter::ClientId)
-        .and_then(|id| ClientId::parse(id).ok());
-    door((state, tag), line, token_request, rule)
+    ));
+    door((state, tag), line, &token_request, rule)
         .await
-        .inspect_err(|refusal| refused(named.as_ref(), address, refusal))
+        .inspect_err(|refusal| refused(token_request.named().as_ref(), address, refusal))
 }
 
 /// The door chooses the thread. What memory can decide is decided here: no I/O, and one signature at the most, for which the
@@ -157,14 +154,14 @@ async fn decided<T: Send + 'static>(
 async fn door<T: Send + 'static>(
     (state, tag): (&web::Data<State>, &Tag),
     line: Option<&Line>,
-    request: TokenRequest,
+    request: &Arc<TokenRequest>,
     rule: Rule<T>,
 ) -> Result<T, Refusal> {
     let turn = match line {
         Some(line) => Some(line.turn().await.map_err(full)?),
         None => None,
     };
-    let decided = decide(state, tag, Reach::Memory, |cx| rule(&state.server, &request, cx));
+    let decided = decide(state, tag, Reach::Memory, |cx| rule(&state.server, request, cx));
     drop(turn);
     tag.tell(|told| told.client = request.client().cloned());
     let reach = match decided {
@@ -176,7 +173,7 @@ async fn door<T: Send + 'static>(
         Err(Decided::Refused(refusal)) => return Err(refusal),
         Err(Decided::Needs(reach)) => reach,
     };
-    hop((state, tag), Arc::new(request), rule, reach).await
+    hop((state, tag), request, rule, reach).await
 }
 
 fn full(_: Full) -> Refusal {
@@ -187,10 +184,14 @@ fn full(_: Full) -> Refusal {
 async fn exchanged(state: &State, tag: &Tag, exchanging: Exchanging) -> Result<bool, Refusal> {
     let begun = tag.is_traced().then(Instant::now);
     let (done, outcome) = oneshot::channel();
+    let asked_at = exchanging.asked_at();
     let waiting = state.server.exchange(exchanging, |outcome| drop(done.send(outcome)));
     let mut outcome = pin!(outcome);
     let outcome = match timeout(LONGEST_WAIT, outcome.as_mut()).await {
-        Err(_elapsed) if waiting.give_up() => return Err(Refusal::overloaded("too many wait for the database")),
+        Err(_elapsed) if waiting.give_up() => {
+            state.server.held_up(asked_at, state.edge.now());
+            return Err(Refusal::overloaded("too many wait for the database"));
+        }
         Err(_elapsed) => outcome.await,
         Ok(outcome) => outcome,
     };
@@ -202,6 +203,7 @@ async fn exchanged(state: &State, tag: &Tag, exchanging: Exchanging) -> Result<b
     match outcome {
         Ok(Ok(exchanged)) => Ok(exchanged),
         Ok(Err(failure)) => {
+            state.server.held_up(asked_at, state.edge.now());
             log(state, tag, &failure);
             Err(Refusal::failed(failure.code()))
         }
@@ -215,10 +217,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Each kind of waiting has a pool of its own, so that logins hold up nobody who only needs the database.
 async fn hop<T: Send + 'static>(
     (state, tag): (&web::Data<State>, &Tag),
-    request: Arc<TokenRequest>,
+    request: &Arc<TokenRequest>,
     rule: Rule<T>,
     mut reach: Reach,
 ) -> Result<T, Refusal> {
+    let asked_at = state.edge.now();
     loop {
         let pool = if reach < Reach::Passwords {
             &state.blocking
@@ -226,14 +229,20 @@ async fn hop<T: Send + 'static>(
             &state.logins
         };
         let work = {
-            let (state, tag, request) = (state.clone(), tag.clone(), Arc::clone(&request));
+            let (state, tag, request) = (state.clone(), tag.clone(), Arc::clone(request));
             move || decide(&state, &tag, reach, |cx| rule(&state.server, &request, cx))
         };
         let done = pool.run(work).await;
         tag.tell(|told| told.client = request.client().cloned());
         match done {
             Ok(Ok(Decision::Answer(answer))) => return Ok(answer),
-            Ok(Err(Decided::Refused(refusal))) => return Err(refusal),
+            Ok(Err(Decided::Refused(refusal))) => {
+                // Not the longer line for passwords, which whoever guesses can fill.
+                if refusal.is_unavailable() && reach < Reach::Passwords {
+                    state.server.held_up(asked_at, state.edge.now());
+                }
+                return Err(refusal);
+            }
             Ok(Err(Decided::Needs(farther))) if farther > reach => reach = farther,
             Ok(Ok(Decision::Once(..)) | Err(Decided::Needs(_))) | Err(NotDone::Panicked) => {
                 return Err(Refusal::failed(ErrorCode::ServerError));

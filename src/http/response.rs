@@ -133,6 +133,11 @@ impl Refusal {
         self.error.reason
     }
 
+    /// Whether it is worth trying again, for nothing was wrong with the request.
+    pub(super) fn is_unavailable(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// How the request ended, for the metrics.
     pub(super) fn outcome(&self) -> Outcome {
         if self.status.as_u16() == self.error.code.status() {

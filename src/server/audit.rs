@@ -22,6 +22,9 @@ pub(super) fn login_refused(
     refusal(event("login.refused", actor, client, request, at, json!({})), request)
 }
 
+/// What the exchange of a refresh token is called.
+pub(super) const REFRESH: &str = "refresh";
+
 /// A refresh token was exchanged.
 pub(super) fn refreshed(
     client: &Client,
@@ -30,7 +33,7 @@ pub(super) fn refreshed(
     at: NumericDate,
 ) -> AuditEvent {
     let detail = json!({"family": record.family.id.as_str(), "generation": record.generation});
-    event("refresh", subject(client, record), client, request, at, detail)
+    event(REFRESH, subject(client, record), client, request, at, detail)
 }
 
 /// A refresh token came again, and its family ended.

@@ -79,10 +79,10 @@ fn judged(
     if record.family.end(judged_at).is_some() || record.expires_at <= judged_at {
         return Err(refused("the family has ended or expired").into());
     }
-    match judge(&record, retry_window(server, client, &record, judged_at), judged_at) {
+    match judge(&record, window(server, client, &record, judged_at), judged_at) {
         Judgement::Newest => Ok((record, Standing::Newest(known))),
         Judgement::AnswerLost => Ok((record, Standing::AnswerLost)),
-        Judgement::TooEager => Err(refused("the refresh token was exchanged a moment ago").into()),
+        Judgement::Overtaken => Err(refused("the refresh token was exchanged a moment ago").into()),
         Judgement::Reused => {
             let event = audit::refresh_reuse(&client.client, &record, request, cx.now);
             server.store.revoke_family(&record.family.id, cx.now, "reuse", &event)?;
@@ -97,22 +97,34 @@ fn judged(
 enum Judgement {
     Newest,
     AnswerLost,
-    /// Strict clients: a parallel request was first. Nothing ends.
-    TooEager,
+    /// Another request was first: a parallel one of a strict client, or one that was sent after this one, which waited for a node that
+    /// stood still. Nothing ends.
+    Overtaken,
     Reused,
 }
 
+/// What time means for a token that was exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    /// How long after its exchange it is taken for one whose answer was lost; zero for strict clients.
+    retry: Seconds,
+    /// Since when the request may have been on its way.
+    sent_since: NumericDate,
+}
+
 /// Pure: what a living family's token is, by its row, its successor's and the time.
-fn judge(record: &RefreshTokenRecord, window: Seconds, now: NumericDate) -> Judgement {
+fn judge(record: &RefreshTokenRecord, window: Window, now: NumericDate) -> Judgement {
     let Some(rotated_at) = record.rotated_at else {
         return Judgement::Newest;
     };
-    let age = now.since(rotated_at);
+    let Window { retry, sent_since } = window;
+    let is_strict = retry == Seconds::new(0);
     let unused = record.successor_rotated == Some(false);
-    if unused && window > Seconds::new(0) && age <= window {
+    let may_be_old = sent_since < now && sent_since.since(rotated_at) <= retry;
+    if unused && !is_strict && now.since(rotated_at) <= retry {
         Judgement::AnswerLost
-    } else if window == Seconds::new(0) && age <= PARALLEL {
-        Judgement::TooEager
+    } else if may_be_old || (is_strict && sent_since.since(rotated_at) <= PARALLEL) {
+        Judgement::Overtaken
     } else {
         Judgement::Reused
     }
@@ -123,13 +135,15 @@ const PARALLEL: Seconds = Seconds::new(5);
 /// The retry window of a client without one of its own.
 const RETRY_WINDOW: Seconds = Seconds::new(10);
 
-/// How long after its exchange a token is taken for one whose answer was lost. The time in which nobody was answered does not count.
-fn retry_window(server: &Server, client: &RegisteredClient, record: &RefreshTokenRecord, now: NumericDate) -> Seconds {
-    let window = client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW);
-    match record.rotated_at {
-        Some(rotated_at) if window > Seconds::new(0) => window + server.standstill.since(rotated_at, now),
-        _ => window,
-    }
+/// The time in which nobody was answered does not count.
+fn window(server: &Server, client: &RegisteredClient, record: &RefreshTokenRecord, now: NumericDate) -> Window {
+    let retry = client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW);
+    let retry = match record.rotated_at {
+        Some(rotated_at) if retry > Seconds::new(0) => retry + server.standstill.since(rotated_at, now),
+        _ => retry,
+    };
+    let sent_since = server.standstill.sent_since(now);
+    Window { retry, sent_since }
 }
 
 fn refused(reason: &'static str) -> OAuthError {
@@ -159,6 +173,13 @@ pub struct Exchanging {
     event: AuditEvent,
     /// What of the client's quota was taken for it, if that has one.
     pub(super) spent: Option<Spent>,
+}
+
+impl Exchanging {
+    /// When it was asked for.
+    pub fn asked_at(&self) -> NumericDate {
+        self.rotation.at
+    }
 }
 
 impl Server {
@@ -294,7 +315,7 @@ fn rotate(
             }
             // Somebody was first between our look and our write: a parallel request of the same client, most likely.
             let judged_at = server.latest.at(cx.now);
-            let judgement = judge(&again, retry_window(server, client, &again, judged_at), judged_at);
+            let judgement = judge(&again, window(server, client, &again, judged_at), judged_at);
             if again.family.end(judged_at).is_none() && judgement == Judgement::AnswerLost {
                 Ok(Concluded::Given(token))
             } else {

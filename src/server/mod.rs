@@ -89,7 +89,7 @@ use self::successors::Successors;
 use self::usage::Usage;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{ClientId, GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
-use crate::storage::Store;
+use crate::storage::{AuditFilter, Store};
 pub use crate::storage::Waiting;
 
 /// What the rules need to know of the configuration.
@@ -145,6 +145,8 @@ pub struct Server {
     usage: Usage,
     latest: Latest,
     standstill: Standstill,
+    /// When anybody was served last before this process.
+    served_at: Option<NumericDate>,
     watch: Watch,
     expiries: Expiries,
     sealer: Sealer,
@@ -182,6 +184,7 @@ impl Server {
         cx.rng.fill_bytes(&mut uid);
         store.identify(&base64url(&uid))?;
         // Before the wheel may make a key.
+        let served_at = last_served(&store)?;
         let watch = Watch::begin(&store, before, &load_ring(&store, &vault)?, cx.now)?;
         let wheel = Wheel::open(&store, Arc::clone(&vault), wheel, cx)?;
         let passwords = PasswordHasher::start(settings.password_threads)
@@ -217,6 +220,7 @@ impl Server {
             usage: Usage::new(cx.now),
             latest: Latest::new(cx.now),
             standstill: Standstill::default(),
+            served_at,
             watch,
             expiries: Expiries::default(),
             sealer: Sealer::default(),
@@ -291,33 +295,53 @@ impl Server {
             // By a wrong clock nothing is made, destroyed or deleted.
             return self.wheel.follow(&self.store, cx.now);
         }
-        self.wheel.tick(&self.store, cx)?;
+        // Keys that cannot turn are no reason to let anything else lie.
+        let turned = self.wheel.tick(&self.store, cx);
         self.expiries
             .tell(&self.wheel.turn(cx.now), self.wheel.policy(), cx.now);
-        if self.tending.is_due(cx.now) {
-            self.store.prune_changes(cx.now - FEED_RETENTION, 1_000)?;
-            let before = cx.now - self.settings.audit_retention;
-            audit_chain::prune(&self.store, &self.vault, before, MOST_AUDIT_EVENTS)?;
-            self.store
-                .forget_fetchers(cx.now - self.wheel.policy().fetchers_memory())?;
-            self.store.forget_usage(cx.now - USAGE_RETENTION)?;
-            self.store.forget_creations(cx.now - admin::REPEATED_FOR, 1_000)?;
-            self.quotas.forget_old(cx.now);
-            self.follow_users()?;
-            for within in EXPIRY_METRICS {
-                let expiring = self.store.secrets_expiring(cx.now, cx.now + within)?;
-                self.metrics.secrets_expiring(within, expiring);
-            }
-            self.tending.done(cx.now);
-        }
+        let tended = self.tend(cx.now);
         self.write_down(cx.now);
-        self.sweep(cx.now)
+        let swept = self.sweep(cx.now);
+        turned.and(tended).and(swept)
     }
 
-    /// Says that a tick has succeeded. Who says so once a second has it noticed when nobody could be answered in between, which does not
-    /// count as time to fetch a lost answer.
-    pub fn followed(&self, now: NumericDate) {
-        self.standstill.followed(now);
+    /// Clears away what nobody needs any more, once a minute.
+    fn tend(&self, now: NumericDate) -> Result<(), Failure> {
+        if self.tending.is_due(now) {
+            self.store.prune_changes(now - FEED_RETENTION, 1_000)?;
+            let before = now - self.settings.audit_retention;
+            audit_chain::prune(&self.store, &self.vault, before, MOST_AUDIT_EVENTS)?;
+            self.store
+                .forget_fetchers(now - self.wheel.policy().fetchers_memory())?;
+            self.store.forget_usage(now - USAGE_RETENTION)?;
+            self.store.forget_creations(now - admin::REPEATED_FOR, 1_000)?;
+            self.quotas.forget_old(now);
+            self.follow_users()?;
+            for within in EXPIRY_METRICS {
+                let expiring = self.store.secrets_expiring(now, now + within)?;
+                self.metrics.secrets_expiring(within, expiring);
+            }
+            self.tending.done(now);
+        }
+        Ok(())
+    }
+
+    /// Says that the process begins to serve. Who says [after each tick](Self::ticked) how late it is then has it noticed when nobody could
+    /// be answered, which does not count as time to fetch a lost answer.
+    pub fn begun(&self, now: NumericDate) {
+        self.standstill.begun(self.served_at, now);
+    }
+
+    /// Says that a tick is over, whatever came of it.
+    pub fn ticked(&self, now: NumericDate) {
+        if !self.directory.is_stale(now, FOLLOWED_WITHIN) {
+            self.standstill.followed(now);
+        }
+    }
+
+    /// Says that the database did not write in time what it was asked for.
+    pub fn held_up(&self, begun: NumericDate, ended: NumericDate) {
+        self.standstill.held_up(begun, ended);
     }
 
     /// Writes down what was counted in memory, a bounded number of rows at a time. It is for reports: what fails is tried again, and
@@ -399,6 +423,16 @@ impl Server {
 
 /// A node whose last look at the database is older than this reports that it is not ready.
 const READY_STALENESS: Seconds = Seconds::new(5);
+/// The database was followed in this tick, or in the one before.
+const FOLLOWED_WITHIN: Seconds = Seconds::new(1);
+
+/// When a refresh token was exchanged last, by any node; as far as the newest events tell, or else when the newest one was. Whoever
+/// lost the answer to an exchange lost it then at the latest.
+fn last_served(store: &Store) -> Result<Option<NumericDate>, Failure> {
+    let newest = store.audit_events(&AuditFilter::default())?;
+    let exchanged = newest.iter().find(|event| event.event == audit::REFRESH);
+    Ok(exchanged.or(newest.first()).map(|event| event.at))
+}
 /// How long a change stays in the feed. A node that was away for longer forgets its whole cache.
 const FEED_RETENTION: Seconds = Seconds::new(600);
 /// Time between two looks for expired rows, once there are none left.

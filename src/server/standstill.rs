@@ -4,15 +4,26 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::oauth::{NumericDate, Seconds};
 
-/// The times at which this node could give nobody an answer, because the database was away or because the node itself stood still.
-/// Who lost an answer then could not fetch it again, so that such time does not count against them.
+/// The times at which this node could give nobody an answer: the database was away or took nothing, the node itself stood still, or
+/// there was none. Who lost an answer then could not fetch it again, so that such time does not count against them.
 #[derive(Debug)]
 pub(super) struct Standstill {
     /// When the database was followed last; in the far future when nobody says.
     followed_at: AtomicI64,
-    lately: Mutex<VecDeque<(NumericDate, NumericDate)>>,
+    lately: Mutex<VecDeque<Span>>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    begun: NumericDate,
+    ended: NumericDate,
+    /// Whether requests may have come meanwhile that nobody read before it ended.
+    unread: bool,
+}
+
+/// For so long after a standstill a request may have been waiting since before its end: in the socket of a process that stood still
+/// nobody reads, and then there is a line.
+const AFTERWARDS: Seconds = Seconds::new(5);
 /// The database is followed once a second. A longer pause is a standstill.
 const A_PAUSE: Seconds = Seconds::new(3);
 /// Most standstills that are remembered.
@@ -30,31 +41,92 @@ impl Default for Standstill {
 }
 
 impl Standstill {
+    /// A process begins. `before` is when anybody was served last, by this node or another.
+    pub(super) fn begun(&self, before: Option<NumericDate>, now: NumericDate) {
+        if let Some(before) = before.filter(|before| now.since(*before) > A_PAUSE) {
+            self.remember(Span {
+                begun: before,
+                ended: now,
+                unread: false,
+            });
+        }
+        self.followed(now);
+    }
+
     /// The database was followed.
     pub(super) fn followed(&self, now: NumericDate) {
         // Held first, so that whoever asks sees the pause as the present one or as a past one.
         let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         let before = NumericDate::from_epoch(self.followed_at.swap(now.epoch(), Ordering::Relaxed));
         if now.since(before) > A_PAUSE {
-            if lately.len() == MOST {
-                lately.pop_front();
-            }
-            lately.push_back((before, now));
+            push(
+                &mut lately,
+                Span {
+                    begun: before,
+                    ended: now,
+                    unread: true,
+                },
+            );
         }
+    }
+
+    /// The database was asked to write something, and had not done it when nobody waited any more. It may answer who only reads.
+    pub(super) fn held_up(&self, begun: NumericDate, ended: NumericDate) {
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        match lately.back_mut() {
+            // Whoever comes again soon finds the same standstill.
+            Some(last) if !last.unread && begun.since(last.ended) <= A_PAUSE => last.ended = last.ended.max(ended),
+            _ if ended > begun => push(
+                &mut lately,
+                Span {
+                    begun,
+                    ended,
+                    unread: false,
+                },
+            ),
+            _ => {}
+        }
+    }
+
+    fn remember(&self, span: Span) {
+        push(&mut self.lately.lock().unwrap_or_else(PoisonError::into_inner), span);
     }
 
     /// How much of the time from `earlier` until `now` was standstill.
     pub(super) fn since(&self, earlier: NumericDate, now: NumericDate) -> Seconds {
         let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        let followed_at = NumericDate::from_epoch(self.followed_at.load(Ordering::Relaxed));
-        // It may be over, and not be known to be: requests do not wait for the next look.
-        let present = (now.since(followed_at) > A_PAUSE).then_some((followed_at, now));
-        let overlaps = lately.iter().copied().chain(present);
+        let past = lately.iter().map(|span| (span.begun, span.ended));
+        let overlaps = past.chain(self.present(now).map(|begun| (begun, now)));
         let total = overlaps.fold(Seconds::new(0), |total, (begun, ended)| {
             total + ended.min(now).since(begun.max(earlier))
         });
-        total.min(LONGEST)
+        // Two of them may have overlapped.
+        total.min(now.since(earlier)).min(LONGEST)
     }
+
+    /// Since when a request that is decided `now` may have been on its way: whoever sent it may have given up waiting, and have been
+    /// served elsewhere.
+    pub(super) fn sent_since(&self, now: NumericDate) -> NumericDate {
+        let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = lately
+            .iter()
+            .filter(|span| span.unread && now.since(span.ended) <= AFTERWARDS);
+        let begun = past.map(|span| span.begun).chain(self.present(now)).min();
+        begun.unwrap_or(now).min(now).max(now - LONGEST)
+    }
+
+    /// When one began that may be over, and is not known to be: requests do not wait for the next look.
+    fn present(&self, now: NumericDate) -> Option<NumericDate> {
+        let followed_at = NumericDate::from_epoch(self.followed_at.load(Ordering::Relaxed));
+        (now.since(followed_at) > A_PAUSE).then_some(followed_at)
+    }
+}
+
+fn push(lately: &mut VecDeque<Span>, span: Span) {
+    if lately.len() == MOST {
+        lately.pop_front();
+    }
+    lately.push_back(span);
 }
 
 #[cfg(test)]
@@ -76,11 +148,52 @@ mod tests {
         );
         assert_eq!(since(131, 134), 0, "a look may be late");
         assert_eq!([since(131, 161), since(140, 161), since(90, 161)], [30, 21, 56]);
+        let sent_since = |now| standstill.sent_since(at(now)).epoch();
+        assert_eq!([131, 134, 135].map(sent_since), [104, 104, 131]);
+        standstill.followed(at(132));
+        assert_eq!([133, 135].map(sent_since), [104, 104], "the end was five seconds ago");
+        assert_eq!(sent_since(136), 132, "a standstill has begun");
+        standstill.followed(at(133));
+        standstill.followed(at(136));
+        assert_eq!(sent_since(136), 136, "it is as long as that a request waits");
         standstill.followed(at(131 + 7_200));
         assert_eq!(since(131, 131 + 7_200), 3_600);
         for second in 0..40 {
             standstill.followed(at(10_000 + 10 * second));
         }
         assert_eq!(since(10_000, 10_390), 160, "no more are remembered");
+    }
+
+    #[test]
+    fn the_time_before_a_process_is_standstill_and_no_request_has_waited_for_it() {
+        let at = NumericDate::from_epoch;
+        let standstill = Standstill::default();
+        standstill.begun(Some(at(100)), at(130));
+        assert_eq!(standstill.since(at(95), at(131)).get(), 30);
+        assert_eq!(standstill.sent_since(at(131)), at(131));
+        let standstill = Standstill::default();
+        standstill.begun(Some(at(128)), at(130));
+        assert_eq!(standstill.since(at(95), at(131)).get(), 0, "others go on");
+        let standstill = Standstill::default();
+        standstill.begun(None, at(130));
+        assert_eq!(standstill.since(at(95), at(131)).get(), 0, "nobody was ever served");
+    }
+
+    #[test]
+    fn what_the_database_does_not_take_is_standstill_also_while_it_is_followed() {
+        let at = NumericDate::from_epoch;
+        let standstill = Standstill::default();
+        for second in 100..140 {
+            standstill.followed(at(second));
+        }
+        standstill.held_up(at(100), at(100));
+        assert_eq!(standstill.since(at(90), at(139)).get(), 0, "refused at once");
+        // Whoever was refused comes again, and is refused again.
+        for (begun, ended) in [(100, 106), (108, 115), (118, 118), (120, 126)] {
+            standstill.held_up(at(begun), at(ended));
+        }
+        assert_eq!(standstill.since(at(90), at(139)).get(), 26);
+        assert_eq!(standstill.since(at(110), at(139)).get(), 16);
+        assert_eq!(standstill.sent_since(at(127)), at(127), "requests are read all the time");
     }
 }

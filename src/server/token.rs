@@ -51,6 +51,11 @@ impl TokenRequest {
         Some(&self.authenticated.get()?.client.client.client_id)
     }
 
+    /// The `client_id` that it names, whether there is such a client or not.
+    pub fn named(&self) -> Option<ClientId> {
+        client_auth::named(&self.credentials, &self.parameters)
+    }
+
     /// The secret with which its client proved who it is.
     pub(super) fn secret_id(&self) -> Option<&str> {
         self.authenticated.get()?.secret_id()
@@ -67,9 +72,11 @@ impl Server {
         let registered = self.authenticate(request, cx)?;
         let grant = self.find_grant(parameters)?;
         allowed_to(&registered.client, grant)?;
-        self.quotas
-            .look(&registered.client, cx.now)
-            .map_err(TokenError::OverQuota)?;
+        if grant.grant_type() != GrantType::RefreshToken {
+            // A refresh may only fetch what was given.
+            let quota = self.quotas.look(&registered.client, cx.now);
+            quota.map_err(TokenError::OverQuota)?;
+        }
         if grant.reach() > cx.reach {
             return Err(TokenError::Needs(grant.reach()));
         }
@@ -83,7 +90,11 @@ impl Server {
         let key = self.wheel.signer(registered.client.metadata.signing_alg, cx.now)?;
         let client = &registered.client;
         // Given back wherever this ends without a token.
-        let spent = self.quotas.spend(client, cx.now).map_err(TokenError::OverQuota)?;
+        let spent = match self.quotas.spend(client, cx.now) {
+            // To wait until there is something left would be too late.
+            Err(_nothing_left) if authorization.continuation.is_repeated() => None,
+            spent => spent.map_err(TokenError::OverQuota)?,
+        };
         let quota = spent.as_ref().map(Spent::left);
         // A user's token is that user's alone, and says nothing about how the client keeps its own.
         let for_itself = grant.grant_type() == GrantType::ClientCredentials;

@@ -240,6 +240,9 @@ fn the_log_names_clients_that_there_are_and_no_others() {
             ("client_secret", "wrong"),
         ];
         assert_eq!(send(served.address, &Request::form(TOKEN, &form)).status, 401);
+        // HTTP Basic is what most clients send.
+        let request = Request::form(TOKEN, &form[..1]).basic(id, "wrong");
+        assert_eq!(send(served.address, &request).status, 401);
     }
     let (_, log) = served.terminate();
     let clients: Vec<Value> = events(&log)
@@ -247,7 +250,7 @@ fn the_log_names_clients_that_there_are_and_no_others() {
         .filter(|event| event["event"] == "token.refused")
         .map(|event| event["client"].clone())
         .collect();
-    assert_eq!(json!(clients), json!(["billing", "-"]));
+    assert_eq!(json!(clients), json!(["billing", "billing", "-", "-"]));
     assert!(!log.contains("hunter2"), "{log}");
 }
 

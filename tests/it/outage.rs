@@ -6,10 +6,10 @@ use keywheel::oauth::Seconds;
 
 use crate::refresh::{for_people, refresh, session, with_session};
 use crate::support::Database;
-use crate::support::http::{Request, send};
+use crate::support::http::{Request, Response, send};
 use crate::support::jwt;
-use crate::support::postgres::TestPostgres;
-use crate::support::server::{JWKS, Options, TestServer, metadata};
+use crate::support::postgres::{Session, TestPostgres};
+use crate::support::server::{Credentials, JWKS, Options, TOKEN, TestServer, metadata};
 use crate::token::assert_refused;
 
 // keys turn by each node's own clock, so a node whose clock is off says so and is sent no requests.
@@ -163,7 +163,7 @@ fn a_node_that_is_cut_off_turns_with_the_others_and_stops_issuing_before_its_key
 fn without_postgresql_an_unknown_client_is_not_called_invalid() {
     let mut postgres = TestPostgres::start();
     let server = TestServer::start(&postgres.url("postgres"));
-    let stranger = crate::support::server::Credentials {
+    let stranger = Credentials {
         id: "stranger".to_owned(),
         secret: "x".to_owned(),
     };
@@ -174,18 +174,24 @@ fn without_postgresql_an_unknown_client_is_not_called_invalid() {
     assert_refused(&server.token(&stranger, &[]), 503, "temporarily_unavailable");
 }
 
+/// What the ticker does once a second.
+fn follow(server: &TestServer) {
+    server.tick().unwrap();
+    server.server.ticked(server.now());
+}
+
 // who could not be answered for a while has not lost that while.
 #[test]
 fn the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_answer() {
     for (follows, answered) in [(false, true), (true, false)] {
         with_session(&for_people(), |server, client, first| {
-            server.server.followed(server.now());
+            server.server.begun(server.now());
             let lost = session(&refresh(server, client, &first.refresh, &[]));
             // Half a minute, in which the database is out of reach or not.
             for _ in 0..30 {
                 server.advance(Seconds::new(1));
                 if follows {
-                    server.server.followed(server.now());
+                    follow(server);
                 }
             }
             let again = refresh(server, client, &first.refresh, &[]);
@@ -194,18 +200,120 @@ fn the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_
             }
             assert_eq!(session(&again).refresh, lost.refresh);
             // It is back. The ten seconds go on where they stopped.
-            server.server.followed(server.now());
+            follow(server);
             server.advance(Seconds::new(3));
-            server.server.followed(server.now());
+            follow(server);
             assert_eq!(
                 session(&refresh(server, client, &first.refresh, &[])).refresh,
                 lost.refresh
             );
             for _ in 0..8 {
                 server.advance(Seconds::new(1));
-                server.server.followed(server.now());
+                follow(server);
             }
             assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
         });
     }
+}
+
+// a process that ends takes the answers with it that were on their way.
+#[test]
+fn the_time_without_a_process_is_no_part_of_it_either() {
+    with_session(&for_people(), |server, client, first| {
+        let lost = session(&refresh(server, client, &first.refresh, &[]));
+        server.advance(Seconds::new(600));
+        let again = TestServer::with(&server.url, server.options());
+        again.server.begun(again.now());
+        let answer = refresh(&again, client, &first.refresh, &[]);
+        assert_eq!(session(&answer).refresh, lost.refresh);
+        // What came again long after its exchange was not lost.
+        for _ in 0..11 {
+            again.advance(Seconds::new(1));
+            follow(&again);
+        }
+        assert_refused(&refresh(&again, client, &first.refresh, &[]), 400, "invalid_grant");
+        assert_refused(&refresh(&again, client, &lost.refresh, &[]), 400, "invalid_grant");
+    });
+}
+
+// PostgreSQL may answer who reads and keep who writes waiting, as it does for a standby that is gone.
+#[test]
+fn the_time_in_which_nothing_could_be_written_is_no_part_of_it_either() {
+    let database = Database::postgres();
+    let server = TestServer::start(database.url());
+    server.user("alice", "correct horse");
+    let client = server.client("app", for_people());
+    let first = session(&sign_in(&server, &client));
+    let lost = session(&refresh(&server, &client, &first.refresh, &[]));
+    let other = session(&sign_in(&server, &client));
+    server.server.begun(server.now());
+    let holder = Session::open(database.url());
+    holder.execute("BEGIN; LOCK TABLE family_gate IN EXCLUSIVE MODE");
+    std::thread::scope(|scope| {
+        let refused = scope.spawn(|| refresh(&server, &client, &other.refresh, &[]));
+        std::thread::sleep(Duration::from_millis(500));
+        for _ in 0..20 {
+            server.advance(Seconds::new(1));
+            follow(&server);
+        }
+        assert_refused(&refused.join().unwrap(), 503, "temporarily_unavailable");
+    });
+    holder.execute("COMMIT");
+    let again = refresh(&server, &client, &first.refresh, &[]);
+    assert_eq!(session(&again).refresh, lost.refresh);
+}
+
+// a request that nobody waits for any more is read once its node goes on, and is no theft.
+#[test]
+fn a_request_that_waited_for_a_node_that_stood_still_ends_no_login_and_a_replay_afterwards_does() {
+    with_session(&for_people(), |server, client, first| {
+        server.server.begun(server.now());
+        // Sent to the node when it stopped, given up, and sent to another one, which goes on.
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        server.advance(Seconds::new(30));
+        let third = session(&refresh(server, client, &second.refresh, &[]));
+        // The node goes on, and finds in its sockets what came meanwhile.
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        follow(server);
+        server.advance(Seconds::new(3));
+        follow(server);
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        let fourth = session(&refresh(server, client, &third.refresh, &[]));
+        // Nothing is as old as that any more.
+        server.advance(Seconds::new(3));
+        follow(server);
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        assert_refused(&refresh(server, client, &fourth.refresh, &[]), 400, "invalid_grant");
+    });
+}
+
+// A login is counted as a failure before it is known to be one, lest many are tried at once.
+#[test]
+fn logins_that_nobody_could_judge_are_no_failed_ones() {
+    let mut postgres = TestPostgres::start();
+    let server = TestServer::start(&postgres.url("postgres"));
+    server.user("alice", "correct horse");
+    let client = server.client("app", for_people());
+    assert_eq!(sign_in(&server, &client).status, 200);
+    postgres.stop();
+    // More than a name has free, and more than an address.
+    for _ in 0..60 {
+        assert_refused(&sign_in(&server, &client), 503, "temporarily_unavailable");
+    }
+    postgres.restart();
+    let begun = Instant::now();
+    while server.tick().is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(15), "it does not come back by itself");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(sign_in(&server, &client).status, 200);
+}
+
+fn sign_in(server: &TestServer, client: &Credentials) -> Response {
+    let form = [
+        ("grant_type", "password"),
+        ("username", "alice"),
+        ("password", "correct horse"),
+    ];
+    server.send(&Request::form(TOKEN, &form).basic(&client.id, &client.secret))
 }

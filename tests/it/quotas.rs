@@ -148,6 +148,26 @@ fn a_refresh_beyond_the_quota_uses_up_nothing() {
     });
 }
 
+// to wait until something is left would be too late for who lost an answer.
+#[test]
+fn a_lost_answer_is_fetched_whatever_is_left_of_the_quota() {
+    on_both(|database| {
+        let (server, client) = shop_and_alice(database, "2/1m");
+        let ask = |form: &[(&str, &str)]| server.send(&Request::form(TOKEN, form).basic(&client.id, &client.secret));
+        let next = |granted: &Response| granted.json()["refresh_token"].as_str().unwrap().to_owned();
+        let token = next(&ask(&LOGIN));
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
+        let lost = next(&ask(&refresh));
+        let again = ask(&refresh);
+        assert_eq!((again.status, next(&again)), (200, lost.clone()));
+        // The token after that is a new one.
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", lost.as_str())];
+        assert_refused(&ask(&refresh), 429, "temporarily_unavailable");
+        server.advance(Seconds::minutes(1));
+        assert_eq!(ask(&refresh).status, 200);
+    });
+}
+
 #[test]
 fn a_refresh_that_is_decided_twice_takes_one_token() {
     let database = Database::postgres();

@@ -33,7 +33,12 @@ impl Grant for PasswordGrant {
         let (username, password) = presented(request)?;
         let attempt = server.throttle.admit(username.canonical(), request.address, cx.now);
         let attempt = attempt.map_err(|retry| TokenError::Throttled(retry.0))?;
-        let known = server.store.user_by_name(&username)?;
+        // That nobody could say whether it is right is no failure of whoever signs in.
+        let unanswered = || server.throttle.withdrawn(&attempt);
+        let known = server
+            .store
+            .user_by_name(&username)
+            .inspect_err(|_unavailable| unanswered())?;
         let hash = known.as_ref().map(|(_, hash)| PasswordHash::parse(hash)).transpose();
         let hash = hash.unwrap_or_else(|error| {
             let request_id = &request.request_id;
@@ -42,9 +47,10 @@ impl Grant for PasswordGrant {
         });
         let tag = server.vault.hasher().hash(username.canonical());
         let compared = hash.map_or_else(|| Compared::WithDecoy(server.decoys.of(&tag)), Compared::WithUser);
-        let verdict = server.passwords.verify(compared, password).inspect_err(|_overloaded| {
-            server.throttle.withdrawn(&attempt);
-        })?;
+        let verdict = server
+            .passwords
+            .verify(compared, password)
+            .inspect_err(|_overloaded| unanswered())?;
         match (known, verdict) {
             (Some((user, stored)), Verdict::Right { upgrade }) if user.enabled => {
                 server.throttle.succeeded(attempt);
