@@ -46,12 +46,14 @@ impl TlsSource {
             return Ok(false);
         }
         let identity = contents.identity()?;
+        let place = || place(&self.files, TlsText::Certificate);
         if identity.not_after() < now {
-            let place = place(&self.files, TlsText::Certificate);
-            bail!(
-                "{place}: the certificate ended at {}: have it renewed",
-                identity.not_after()
-            );
+            let ended = identity.not_after();
+            bail!("{}: the certificate ended at {ended}: have it renewed", place());
+        }
+        if identity.not_before() > now {
+            let begins = identity.not_before();
+            bail!("{}: the certificate is valid from {begins} on: it is shown from then on", place());
         }
         self.tls.replace(identity);
         self.fingerprint = fingerprint;

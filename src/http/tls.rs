@@ -36,7 +36,7 @@ use crate::oauth::{NumericDate, base64url};
 pub struct TlsIdentity {
     key: Arc<CertifiedKey>,
     clients: Option<Arc<dyn ClientCertVerifier>>,
-    not_after: NumericDate,
+    validity: (NumericDate, NumericDate),
     sha256: String,
 }
 
@@ -66,20 +66,25 @@ impl TlsIdentity {
     pub fn parse(certificate: &[u8], private_key: &[u8], client_ca: Option<&[u8]>) -> Result<Self, TlsError> {
         let refused = |text| move |why: String| TlsError { text, why };
         let chain = certificates(certificate).map_err(refused(TlsText::Certificate))?;
-        let (not_after, sha256) = leaf(&chain).map_err(refused(TlsText::Certificate))?;
+        let (validity, sha256) = leaf(&chain).map_err(refused(TlsText::Certificate))?;
         let key = key_of(chain, private_key)?;
         let clients = client_ca.map(authority).transpose();
         Ok(TlsIdentity {
             key: Arc::new(key),
             clients: clients.map_err(refused(TlsText::ClientCa))?,
-            not_after,
+            validity,
             sha256,
         })
     }
 
-    /// The last second in which clients accept the certificate.
+    /// The first second in which clients accept the certificate.
+    pub fn not_before(&self) -> NumericDate {
+        self.validity.0
+    }
+
+    /// The last second in which they do.
     pub fn not_after(&self) -> NumericDate {
-        self.not_after
+        self.validity.1
     }
 
     /// The fingerprint of the certificate, SHA-256 in base64url, by which one is told from another.
@@ -99,12 +104,13 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// What is told of the first certificate: when it ends, and its fingerprint.
-fn leaf(chain: &[CertificateDer<'_>]) -> Result<(NumericDate, String), String> {
+/// What is told of the first certificate: when it begins and ends, and its fingerprint.
+fn leaf(chain: &[CertificateDer<'_>]) -> Result<((NumericDate, NumericDate), String), String> {
     let der = chain.first().map(AsRef::as_ref).unwrap_or_default();
     let (_, parsed) = parse_x509_certificate(der).map_err(|error| format!("it holds no sound certificate: {error}"))?;
-    let not_after = NumericDate::from_epoch(parsed.validity().not_after.timestamp());
-    Ok((not_after, base64url(digest(&SHA256, der).as_ref())))
+    let validity = parsed.validity();
+    let validity = [validity.not_before, validity.not_after].map(|time| NumericDate::from_epoch(time.timestamp()));
+    Ok((validity.into(), base64url(digest(&SHA256, der).as_ref())))
 }
 
 fn key_of(chain: Vec<CertificateDer<'static>>, private_key: &[u8]) -> Result<CertifiedKey, TlsError> {

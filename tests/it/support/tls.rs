@@ -54,11 +54,17 @@ impl Authority {
 
     /// The same until the first day of a year.
     pub(crate) fn server_until(&self, year: i32) -> Pair {
+        self.server_between(1_975, year)
+    }
+
+    /// The same from the first day of a year until that of another.
+    pub(crate) fn server_between(&self, from: i32, until: i32) -> Pair {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params
             .subject_alt_names
             .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
         self.certified(params)
     }
 

@@ -140,7 +140,8 @@ fn a_file_that_cannot_be_used_keeps_the_certificate_before_and_is_told_once() {
     let mut present = shown(&site, &served);
     let next = site.authority.server();
     let ended = site.authority.server_until(2_020);
-    let spoils: [(&str, &dyn Fn()); 6] = [
+    let early = site.authority.server_between(2_090, 2_100);
+    let spoils: [(&str, &dyn Fn()); 7] = [
         ("it holds no certificate", &|| place(&path.join("tls.pem"), "", 0o644)),
         ("does not belong", &|| {
             place(&path.join("tls.pem"), &next.certificate, 0o644)
@@ -153,6 +154,7 @@ fn a_file_that_cannot_be_used_keeps_the_certificate_before_and_is_told_once() {
             std::fs::remove_file(path.join("tls.key")).unwrap()
         }),
         ("ended at 2020-01-01", &|| ended.place(&path)),
+        ("valid from 2090-01-01", &|| early.place(&path)),
     ];
     for (expected, spoil) in spoils {
         naming(expected, || {
