@@ -4,7 +4,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, web};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::response::Refusal;
 use crate::oauth::ErrorCode;
@@ -50,12 +50,23 @@ impl Line {
         Err(Full)
     }
 
-    /// Waits until it is this request's turn, which lasts until the answer is dropped.
+    /// Waits until it is this request's turn, which lasts until the answer is dropped. Who has waited for too long gets none: by then
+    /// nobody may be there any more, and the others come the sooner.
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Full> {
         let Some(_place) = Place::take(&self.waiting) else {
             return self.has_room().await.and(Err(Full));
         };
-        let turn = self.turns.acquire().await.map_err(|_closed| Full)?;
+        let turn = match self.turns.try_acquire() {
+            Ok(turn) => turn,
+            Err(_taken) => {
+                let came = Instant::now();
+                let turn = self.turns.acquire().await.map_err(|_closed| Full)?;
+                if came.elapsed() > LONGEST_WAIT {
+                    return Err(Full);
+                }
+                turn
+            }
+        };
         if self.since.get() >= TURNS_AT_ONCE {
             yield_now().await;
             self.since.set(0);
@@ -67,6 +78,8 @@ impl Line {
 
 /// Most requests in the line of one worker. With RSA 2048 the last of them waits an eighth of a second.
 const MOST_WAITING: usize = 512;
+/// Longest wait for a turn, which longer keys and slower processors come to.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Signatures after which the worker looks at its connections.
 const TURNS_AT_ONCE: u32 = 4;
 /// Refused at once, a client that tries again at once would keep the worker from signing.
@@ -129,6 +142,23 @@ mod tests {
             drop(waiting);
             assert!(next.await.is_ok());
             assert_eq!(line.waiting.get(), 0);
+        });
+    }
+
+    #[test]
+    fn who_has_waited_for_too_long_gets_no_turn_and_the_next_one_does() {
+        run(async {
+            let line = Line::new();
+            let turn = line.turn().await.unwrap();
+            let mut nobody = Context::from_waker(Waker::noop());
+            let mut late = Box::pin(line.turn());
+            assert!(matches!(late.as_mut().poll(&mut nobody), Poll::Pending));
+            std::thread::sleep(LONGEST_WAIT + Duration::from_millis(10));
+            let mut early = Box::pin(line.turn());
+            assert!(matches!(early.as_mut().poll(&mut nobody), Poll::Pending));
+            drop(turn);
+            assert_eq!(late.await.unwrap_err(), Full);
+            assert!(early.await.is_ok());
         });
     }
 
