@@ -98,6 +98,9 @@ impl Known {
         // One too many is how it shows that there are too many.
         if self.until.len() <= MOST {
             self.until.insert(jti, until);
+        } else {
+            // What is not among them has to be asked for.
+            self.synced_at = None;
         }
     }
 

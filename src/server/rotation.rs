@@ -159,7 +159,9 @@ impl Wheel {
         if turn.jwks.changes_at.is_some_and(|instant| instant <= now) {
             let seen = (Arc::clone(&turn.ring), Arc::clone(&turn.demand));
             let anchors = Arc::clone(&turn.anchors);
-            self.turn.store(Arc::new(Turn::new(seen, self.own(), anchors, now)));
+            // Unless somebody read newer keys meanwhile: then theirs stays.
+            let advanced = Arc::new(Turn::new(seen, self.own(), anchors, now));
+            self.turn.compare_and_swap(&turn, advanced);
             return self.turn.load();
         }
         turn
