@@ -53,7 +53,10 @@ impl TlsSource {
         }
         if identity.not_before() > now {
             let begins = identity.not_before();
-            bail!("{}: the certificate is valid from {begins} on: it is shown from then on", place());
+            bail!(
+                "{}: the certificate is valid from {begins} on: it is shown from then on",
+                place()
+            );
         }
         self.tls.replace(identity);
         self.fingerprint = fingerprint;

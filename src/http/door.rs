@@ -138,11 +138,7 @@ async fn decided<T: Send + 'static>(
     let address = address.inspect_err(|refusal| refused(None, None, refusal))?;
     let authorization = authorization.inspect_err(|refusal| refused(None, address, refusal))?;
     let credentials = ClientCredentials::new(authorization);
-    let token_request = Arc::new(TokenRequest::new(
-        parameters,
-        credentials,
-        (address, tag.id().clone()),
-    ));
+    let token_request = Arc::new(TokenRequest::new(parameters, credentials, (address, tag.id().clone())));
     door((state, tag), line, &token_request, rule)
         .await
         .inspect_err(|refusal| refused(token_request.named().as_ref(), address, refusal))

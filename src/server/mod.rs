@@ -89,8 +89,8 @@ use self::successors::Successors;
 use self::usage::Usage;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{ClientId, GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
-use crate::storage::{AuditFilter, Store};
 pub use crate::storage::Waiting;
+use crate::storage::{AuditFilter, Store};
 
 /// What the rules need to know of the configuration.
 #[derive(Debug, Clone)]

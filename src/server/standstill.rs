@@ -194,6 +194,10 @@ mod tests {
         }
         assert_eq!(standstill.since(at(90), at(139)).get(), 26);
         assert_eq!(standstill.since(at(110), at(139)).get(), 16);
-        assert_eq!(standstill.sent_since(at(127)), at(127), "requests are read all the time");
+        assert_eq!(
+            standstill.sent_since(at(127)),
+            at(127),
+            "requests are read all the time"
+        );
     }
 }

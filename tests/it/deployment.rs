@@ -60,7 +60,10 @@ fn kubernetes_knows_every_member_of_the_manifests() {
     for version in ["1.27", "1.37"] {
         let (valid, said) = validated(&manifests, version);
         let kinds = manifests.lines().filter(|line| line.starts_with("kind: ")).count();
-        assert!(valid && said.matches(" passed for resource ").count() == kinds, "{said}");
+        assert!(
+            valid && said.matches(" passed for resource ").count() == kinds,
+            "{said}"
+        );
     }
     let mistyped = manifests.replace("readOnlyRootFilesystem", "readOnlyRootFileSystem");
     assert!(!validated(&mistyped, "1.27").0);

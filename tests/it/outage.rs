@@ -303,7 +303,10 @@ fn logins_that_nobody_could_judge_are_no_failed_ones() {
     postgres.restart();
     let begun = Instant::now();
     while server.tick().is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(15), "it does not come back by itself");
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "it does not come back by itself"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(sign_in(&server, &client).status, 200);
