@@ -11,6 +11,7 @@ use super::commands::{Process, issuer};
 use super::exporter::Exporter;
 use super::journal::Journal;
 use super::open_files::connections_that_fit;
+use super::pulse::Pulse;
 use super::signals::{Asked, Signals};
 use super::supervisor::Supervisor;
 use super::ticker::{Ticker, Ticking};
@@ -111,6 +112,7 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
         }
         let watch = tls.map(|source| TlsWatch::start(source, Arc::clone(&server), process.edge.clone()));
         let watch = watch.transpose()?;
+        let _pulse = Pulse::start(Arc::clone(&server), process.edge.clone())?;
         let ticking = Ticking {
             server,
             edge: process.edge.clone(),

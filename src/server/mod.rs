@@ -339,6 +339,12 @@ impl Server {
         }
     }
 
+    /// Says that the process is awake. Who says so more than once a second has it noticed when it stood still: requests that came meanwhile
+    /// may be as old.
+    pub fn awake(&self, now: NumericDate) {
+        self.standstill.awake(now);
+    }
+
     /// Says that the database did not write in time what it was asked for.
     pub fn held_up(&self, begun: NumericDate, ended: NumericDate) {
         self.standstill.held_up(begun, ended);

@@ -8,8 +8,9 @@ use crate::oauth::{NumericDate, Seconds};
 /// there was none. Who lost an answer then could not fetch it again, so that such time does not count against them.
 #[derive(Debug)]
 pub(super) struct Standstill {
-    /// When the database was followed last; in the far future when nobody says.
+    /// When the database was followed last, and when the process was awake; in the far future when nobody says.
     followed_at: AtomicI64,
+    awake_at: AtomicI64,
     lately: Mutex<VecDeque<Span>>,
 }
 
@@ -24,7 +25,7 @@ struct Span {
 /// For so long after a standstill a request may have been waiting since before its end: in the socket of a process that stood still
 /// nobody reads, and then there is a line.
 const AFTERWARDS: Seconds = Seconds::new(5);
-/// The database is followed once a second. A longer pause is a standstill.
+/// The database is followed once a second, and the process says more often that it is awake. A longer pause is a standstill.
 const A_PAUSE: Seconds = Seconds::new(3);
 /// Most standstills that are remembered.
 const MOST: usize = 16;
@@ -35,6 +36,7 @@ impl Default for Standstill {
     fn default() -> Self {
         Standstill {
             followed_at: AtomicI64::new(i64::MAX),
+            awake_at: AtomicI64::new(i64::MAX),
             lately: Mutex::default(),
         }
     }
@@ -43,30 +45,30 @@ impl Default for Standstill {
 impl Standstill {
     /// A process begins. `before` is when anybody was served last, by this node or another.
     pub(super) fn begun(&self, before: Option<NumericDate>, now: NumericDate) {
-        if let Some(before) = before.filter(|before| now.since(*before) > A_PAUSE) {
-            self.remember(Span {
-                begun: before,
-                ended: now,
-                unread: false,
-            });
+        if let Some(begun) = before.filter(|before| now.since(*before) > A_PAUSE) {
+            let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+            push(&mut lately, begun, now, false);
         }
         self.followed(now);
+        self.awake(now);
     }
 
     /// The database was followed.
     pub(super) fn followed(&self, now: NumericDate) {
+        self.went_on(&self.followed_at, now, false);
+    }
+
+    /// The process is awake, whatever the database does.
+    pub(super) fn awake(&self, now: NumericDate) {
+        self.went_on(&self.awake_at, now, true);
+    }
+
+    fn went_on(&self, at: &AtomicI64, now: NumericDate, unread: bool) {
         // Held first, so that whoever asks sees the pause as the present one or as a past one.
         let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = NumericDate::from_epoch(self.followed_at.swap(now.epoch(), Ordering::Relaxed));
+        let before = NumericDate::from_epoch(at.swap(now.epoch(), Ordering::Relaxed));
         if now.since(before) > A_PAUSE {
-            push(
-                &mut lately,
-                Span {
-                    begun: before,
-                    ended: now,
-                    unread: true,
-                },
-            );
+            push(&mut lately, before, now, unread);
         }
     }
 
@@ -76,32 +78,26 @@ impl Standstill {
         match lately.back_mut() {
             // Whoever comes again soon finds the same standstill.
             Some(last) if !last.unread && begun.since(last.ended) <= A_PAUSE => last.ended = last.ended.max(ended),
-            _ if ended > begun => push(
-                &mut lately,
-                Span {
-                    begun,
-                    ended,
-                    unread: false,
-                },
-            ),
+            _ if ended > begun => push(&mut lately, begun, ended, false),
             _ => {}
         }
     }
 
-    fn remember(&self, span: Span) {
-        push(&mut self.lately.lock().unwrap_or_else(PoisonError::into_inner), span);
-    }
-
-    /// How much of the time from `earlier` until `now` was standstill.
+    /// How much of the time from `earlier` until `now` was standstill, of whatever kind.
     pub(super) fn since(&self, earlier: NumericDate, now: NumericDate) -> Seconds {
         let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        let past = lately.iter().map(|span| (span.begun, span.ended));
-        let overlaps = past.chain(self.present(now).map(|begun| (begun, now)));
-        let total = overlaps.fold(Seconds::new(0), |total, (begun, ended)| {
-            total + ended.min(now).since(begun.max(earlier))
-        });
-        // Two of them may have overlapped.
-        total.min(now.since(earlier)).min(LONGEST)
+        let present = [&self.followed_at, &self.awake_at].map(|at| present(at, now));
+        let mut spans: Vec<_> = lately.iter().map(|span| (span.begun, span.ended)).collect();
+        spans.extend(present.into_iter().flatten().map(|begun| (begun, now)));
+        spans.sort_unstable();
+        // What is in two of them counts once.
+        let mut counted = earlier;
+        let mut total = Seconds::new(0);
+        for (begun, ended) in spans {
+            total = total + ended.min(now).since(begun.max(counted));
+            counted = counted.max(ended);
+        }
+        total.min(LONGEST)
     }
 
     /// Since when a request that is decided `now` may have been on its way: whoever sent it may have given up waiting, and have been
@@ -111,22 +107,22 @@ impl Standstill {
         let past = lately
             .iter()
             .filter(|span| span.unread && now.since(span.ended) <= AFTERWARDS);
-        let begun = past.map(|span| span.begun).chain(self.present(now)).min();
+        let begun = past.map(|span| span.begun).chain(present(&self.awake_at, now)).min();
         begun.unwrap_or(now).min(now).max(now - LONGEST)
-    }
-
-    /// When one began that may be over, and is not known to be: requests do not wait for the next look.
-    fn present(&self, now: NumericDate) -> Option<NumericDate> {
-        let followed_at = NumericDate::from_epoch(self.followed_at.load(Ordering::Relaxed));
-        (now.since(followed_at) > A_PAUSE).then_some(followed_at)
     }
 }
 
-fn push(lately: &mut VecDeque<Span>, span: Span) {
+/// When one began that may be over, and is not known to be: requests do not wait until somebody says so.
+fn present(at: &AtomicI64, now: NumericDate) -> Option<NumericDate> {
+    let before = NumericDate::from_epoch(at.load(Ordering::Relaxed));
+    (now.since(before) > A_PAUSE).then_some(before)
+}
+
+fn push(lately: &mut VecDeque<Span>, begun: NumericDate, ended: NumericDate, unread: bool) {
     if lately.len() == MOST {
         lately.pop_front();
     }
-    lately.push_back(span);
+    lately.push_back(Span { begun, ended, unread });
 }
 
 #[cfg(test)]
@@ -148,20 +144,34 @@ mod tests {
         );
         assert_eq!(since(131, 134), 0, "a look may be late");
         assert_eq!([since(131, 161), since(140, 161), since(90, 161)], [30, 21, 56]);
-        let sent_since = |now| standstill.sent_since(at(now)).epoch();
-        assert_eq!([131, 134, 135].map(sent_since), [104, 104, 131]);
-        standstill.followed(at(132));
-        assert_eq!([133, 135].map(sent_since), [104, 104], "the end was five seconds ago");
-        assert_eq!(sent_since(136), 132, "a standstill has begun");
-        standstill.followed(at(133));
-        standstill.followed(at(136));
-        assert_eq!(sent_since(136), 136, "it is as long as that a request waits");
         standstill.followed(at(131 + 7_200));
         assert_eq!(since(131, 131 + 7_200), 3_600);
         for second in 0..40 {
             standstill.followed(at(10_000 + 10 * second));
         }
         assert_eq!(since(10_000, 10_390), 160, "no more are remembered");
+    }
+
+    #[test]
+    fn while_the_process_is_awake_requests_are_read_and_after_it_stood_still_they_may_be_old() {
+        let at = NumericDate::from_epoch;
+        let standstill = Standstill::default();
+        let sent_since = |now| standstill.sent_since(at(now)).epoch();
+        for second in [100, 101, 104, 130, 131] {
+            standstill.awake(at(second));
+        }
+        assert_eq!([131, 134, 135, 136].map(sent_since), [104, 104, 104, 131]);
+        standstill.awake(at(132));
+        assert_eq!([133, 135].map(sent_since), [104, 104], "the end was five seconds ago at most");
+        assert_eq!(sent_since(136), 132, "a standstill has begun");
+        standstill.awake(at(133));
+        standstill.awake(at(136));
+        assert_eq!(sent_since(136), 136, "no request waits for so long in a line");
+        // Meanwhile the database was not followed, which is another matter.
+        standstill.followed(at(100));
+        standstill.followed(at(136));
+        assert_eq!(sent_since(136), 136);
+        assert_eq!(standstill.since(at(90), at(136)).get(), 36, "each second counts once");
     }
 
     #[test]

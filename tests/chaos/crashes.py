@@ -12,9 +12,11 @@ from pathlib import Path
 
 from faults import done_under_load, within
 from processes import await_that
-from world import POSTGRES, SQLITE, Impossible, World
+from world import POSTGRES, SLOWER_TURNS, SQLITE, Impossible, World
 
 RULES = "the rules above"
+# In seconds, and one more.
+AFTERWARDS = 6
 
 
 def kills(binary, scale, database):
@@ -64,9 +66,11 @@ def pause_node(binary, scale):
             time.sleep(seconds)
             world.node.resume()
             took = load.served_after(time.monotonic())
+            # For five seconds a token that comes again may be a request that waited for the node, and ends no login.
+            time.sleep(AFTERWARDS)
             return within("served again", took, 5.0)
 
-        with World(binary, database, nodes=nodes) as world:
+        with World(binary, database, nodes=nodes, settings=SLOWER_TURNS) as world:
             what = f"a node stands still for {seconds} s (SIGSTOP)" + (", another one goes on" if nodes > 1 else "")
             rows.append(done_under_load(world, what, f"{RULES}; what a lost answer said is told again afterwards", act))
     return rows

@@ -39,7 +39,7 @@ def done_under_load(world, fault, holds, act, **load):
     told = lambda kind: "/".join(str(counts[kind, outcome]) for outcome in (OK, REFUSED, UNKNOWN))
     measured = [
         *measured,
-        f"in {seconds:.0f} s refreshes {told('refresh')}, client credentials {told('client_credentials')} (answered/503/no answer)",
+        f"in {seconds:.0f} s refreshes {told('refresh')}, client credentials {told('client_credentials')}, logins {told('login')} (answered/503/no answer)",
         f"key set {running.fetches['ok']} of {running.fetches['ok'] + running.fetches['failed']}",
     ]
     return Row(fault, world.database, holds, measured, broken)

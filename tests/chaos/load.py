@@ -1,4 +1,4 @@
-"""Clients that behave as real ones do, while keywheel does not: services, people's sessions, introspection, a verifier."""
+"""Clients that behave as real ones do, while keywheel does not: services, people's logins and sessions, introspection, a verifier."""
 
 import base64
 import contextlib
@@ -91,7 +91,7 @@ class Load:
     def __enter__(self):
         shares = [self.sessions[number :: self.refreshers] for number in range(self.refreshers)]
         jobs = [(self.refresh, share) for share in shares if share] + [(self.service, number) for number in range(self.services)]
-        jobs += [(self.introspect, 0), (self.watch, 0)]
+        jobs += [(self.introspect, 0), (self.sign_in, 0), (self.watch, 0)]
         self.threads = [threading.Thread(target=self.work, args=job, daemon=True) for job in jobs]
         for thread in self.threads:
             thread.start()
@@ -175,6 +175,14 @@ class Load:
             answer = self.tried(connection, "introspect", "gateway", "", INTROSPECTION, self.clients["gateway"], token=self.lately[0])
             if answer is not None and answer["active"] is not True:
                 self.history.broke("a token that lives is active")
+
+    def sign_in(self, _):
+        """People, with the right password. That nobody could judge it must not be held against them afterwards."""
+        connection = Connection(self.nodes)
+        form = {"grant_type": "password", "username": "alice", "password": "correct horse"}
+        while not self.ended.is_set():
+            self.tried(connection, "login", "alice", "", TOKEN, self.clients["shop"], **form)
+            time.sleep(0.2)
 
     def watch(self, _):
         """Holds the set as a verifier does, and asks every live node for it."""

@@ -80,9 +80,10 @@ def main():
             say(f"{name} on {row.database}: {'holds' if not row.broken else 'BROKEN'}; {'; '.join(row.measured)}")
             for rule in row.broken:
                 print(f"  broken: {rule}", file=sys.stderr, flush=True)
+        if chosen.write:
+            # At once, lest the next fault takes this one's figures with it.
+            write(made)
     print(table(rows))
-    if chosen.write:
-        write(rows)
     say(f"{time.monotonic() - begun:.0f} s")
     print(f"{passed} passed, {failed} failed")
     sys.exit(bool(failed))

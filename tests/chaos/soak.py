@@ -4,9 +4,7 @@ import time
 
 from faults import done_under_load
 from processes import say
-from world import POSTGRES, World
-
-TURNS = {"KEYWHEEL_SIGNING_PERIOD": "60s", "KEYWHEEL_SIGNING_JWKS_MAX_AGE": "10s", "KEYWHEEL_SIGNING_SLOWEST_VERIFIER": "10s"}
+from world import POSTGRES, SLOWER_TURNS, World
 
 
 def soak(binary, scale):
@@ -31,7 +29,7 @@ def soak(binary, scale):
             broken.append(f"everything is answered: {failed}")
         return measured, broken
 
-    with World(binary, POSTGRES, settings=TURNS) as world:
+    with World(binary, POSTGRES, settings=SLOWER_TURNS) as world:
         return [done_under_load(world, "nothing: a soak with a turn every minute", "everything is answered, every token verified, memory does not grow", act, pause=0.03)]
 
 

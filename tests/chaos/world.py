@@ -21,6 +21,12 @@ FAST_TURNS = {
     "KEYWHEEL_TOKENS_ACCESS_TTL": "60s",
     "KEYWHEEL_WORKERS": "2",
 }
+# A key is published longer before it signs than a node stands still.
+SLOWER_TURNS = {
+    "KEYWHEEL_SIGNING_PERIOD": "60s",
+    "KEYWHEEL_SIGNING_JWKS_MAX_AGE": "10s",
+    "KEYWHEEL_SIGNING_SLOWEST_VERIFIER": "10s",
+}
 
 
 class World:

@@ -178,6 +178,7 @@ fn without_postgresql_an_unknown_client_is_not_called_invalid() {
 fn follow(server: &TestServer) {
     server.tick().unwrap();
     server.server.ticked(server.now());
+    server.server.awake(server.now());
 }
 
 // who could not be answered for a while has not lost that while.
