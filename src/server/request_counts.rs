@@ -51,7 +51,7 @@ pub enum Outcome {
     Ok,
     /// Answered with an OAuth error.
     Error(ErrorCode),
-    /// Answered with an HTTP status of its own: 304, 404, 405, 408, 413, 415, 429.
+    /// Answered with an HTTP status of its own: 304, 404, 405, 408, 413, 415, 429; of the administration also 500 and 503.
     Status(u16),
 }
 

@@ -162,7 +162,11 @@ mod tests {
         }
         assert_eq!([131, 134, 135, 136].map(sent_since), [104, 104, 104, 131]);
         standstill.awake(at(132));
-        assert_eq!([133, 135].map(sent_since), [104, 104], "the end was five seconds ago at most");
+        assert_eq!(
+            [133, 135].map(sent_since),
+            [104, 104],
+            "the end was five seconds ago at most"
+        );
         assert_eq!(sent_since(136), 132, "a standstill has begun");
         standstill.awake(at(133));
         standstill.awake(at(136));

@@ -120,6 +120,7 @@ mod tests {
         }
     }
 
+    // D-22
     #[test]
     fn headers_are_pairs_and_their_values_may_be_encoded() {
         let read = headers("authorization=Basic%20dTpw==, x-a = b%2Cc+d ,").unwrap();
