@@ -48,6 +48,7 @@ rows! {
     "R-02" "A token that comes again later: invalid_grant, and its family ends.":
         "refresh::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
         "remembered::what_a_node_remembers_of_a_token_does_not_decide_what_has_become_of_it",
+        "outage::a_request_that_waited_for_a_node_that_stood_still_ends_no_login_and_a_replay_afterwards_does",
         "catalogue::refresh::r_02_a_token_that_comes_again_ends_its_family_and_no_other";
     "R-03" "Then the newest token of the family: invalid_grant.":
         "refresh::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
@@ -88,6 +89,9 @@ rows! {
         "storage::rotations::what_was_answered_as_rotated_stays_rotated_when_postgresql_crashes";
     "R-10" "After a fail-over to a synchronous standby a used token stays used.":
         "outage::the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_answer",
+        "outage::the_time_in_which_nothing_could_be_written_is_no_part_of_it_either",
+        "outage::the_time_without_a_process_is_no_part_of_it_either",
+        "quotas::a_lost_answer_is_fetched_whatever_is_left_of_the_quota",
         "refresh::after_a_fail_over_to_a_synchronous_standby_no_exchange_is_forgotten",
         "storage::fail_over::of_several_hosts_the_primary_is_taken_also_after_a_fail_over";
     "R-11" "After a backup was restored nothing of before is accepted.":
