@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::log_lines::LogLines;
 use super::output;
 use super::supervisor::Supervisor;
-use crate::server::{Context, Edge, Failure, Reach, Server};
+use crate::server::{Context, Edge, Failure, Following, Reach, Server};
 use crate::storage::Store;
 
 /// Turns the wheel once a second on a thread of its own. A tick that fails is logged and tried again; what was in force stays so.
@@ -35,12 +35,14 @@ pub(super) struct Ticking {
 }
 
 fn tick(server: &Server, edge: &Edge) -> Result<(), Failure> {
-    let mut rng = edge.rng()?;
-    server.tick(&mut Context {
-        now: edge.now(),
-        rng: &mut rng,
-        reach: Reach::Storage,
-    })
+    match server.follow(edge.now())? {
+        Following::Unfit => Ok(()),
+        Following::Fit => server.turn(&mut Context {
+            now: edge.now(),
+            rng: &mut edge.rng()?,
+            reach: Reach::Storage,
+        }),
+    }
 }
 
 /// A panic is this tick's alone: without the thread no key would ever turn again, and nobody would say so.
@@ -105,11 +107,12 @@ fn tick_until(ticking: Ticking, stopped: &Receiver<()>) {
         if let Some(lines) = &lines {
             told = tell_dropped(&server, lines, told);
         }
+        let begun = edge.now();
         let ticked = alone(|| {
             clock.follow(&store);
             tick(&server, &edge)
         });
-        server.ticked(edge.now());
+        server.ticked(begun, edge.now());
         match ticked {
             Ok(()) if failing => {
                 failing = false;

@@ -282,19 +282,34 @@ impl Server {
         Ok(())
     }
 
-    /// One tick of the wheel, meant for about once a second: learns what other nodes and the command line changed, turns the
-    /// keys when that is due, and clears away the part of the change feed that every node has long seen.
+    /// One tick, meant for about once a second: [learns](Self::follow) what other nodes and the command line changed, and
+    /// [turns](Self::turn) the keys when that is due.
     pub fn tick(&self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.latest.at(cx.now);
-        self.watch(cx.now)?;
-        if self.directory.poll(cx.now)? {
+        match self.follow(cx.now)? {
+            Following::Fit => self.turn(cx),
+            Following::Unfit => Ok(()),
+        }
+    }
+
+    /// Learns what other nodes and the command line changed, and says whether this node may change anything itself.
+    pub fn follow(&self, now: NumericDate) -> Result<Following, Failure> {
+        self.latest.at(now);
+        self.watch(now)?;
+        if self.directory.poll(now)? {
             self.wheel.distrust();
         }
-        self.revoked.poll(&self.store, cx.now)?;
+        self.revoked.poll(&self.store, now)?;
         if self.clock_skew.is_off() {
             // By a wrong clock nothing is made, destroyed or deleted.
-            return self.wheel.follow(&self.store, cx.now);
+            self.wheel.follow(&self.store, now)?;
+            return Ok(Following::Unfit);
         }
+        Ok(Following::Fit)
+    }
+
+    /// Turns the keys when that is due, and clears away what nobody needs any more. The instant of `cx` is to be read after
+    /// [`follow`](Self::follow): what a key's turn is planned by must not be as old as a slow database makes it.
+    pub fn turn(&self, cx: &mut Context<'_>) -> Result<(), Failure> {
         // Keys that cannot turn are no reason to let anything else lie.
         let turned = self.wheel.tick(&self.store, cx);
         self.expiries
@@ -332,9 +347,9 @@ impl Server {
         self.standstill.begun(self.served_at, now);
     }
 
-    /// Says that a tick is over, whatever came of it.
-    pub fn ticked(&self, now: NumericDate) {
-        if !self.directory.is_stale(now, FOLLOWED_WITHIN) {
+    /// Says that a tick is over that began at `begun`, whatever came of it.
+    pub fn ticked(&self, begun: NumericDate, now: NumericDate) {
+        if !self.directory.is_stale(begun, Seconds::new(0)) {
             self.standstill.followed(now);
         }
     }
@@ -429,8 +444,15 @@ impl Server {
 
 /// A node whose last look at the database is older than this reports that it is not ready.
 const READY_STALENESS: Seconds = Seconds::new(5);
-/// The database was followed in this tick, or in the one before.
-const FOLLOWED_WITHIN: Seconds = Seconds::new(1);
+
+/// Whether a node that follows the others may change anything itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Following {
+    /// It may.
+    Fit,
+    /// Its clock is off.
+    Unfit,
+}
 
 /// When a refresh token was exchanged last, by any node; as far as the newest events tell, or else when the newest one was. Whoever
 /// lost the answer to an exchange lost it then at the latest.

@@ -177,7 +177,7 @@ fn without_postgresql_an_unknown_client_is_not_called_invalid() {
 /// What the ticker does once a second.
 fn follow(server: &TestServer) {
     server.tick().unwrap();
-    server.server.ticked(server.now());
+    server.server.ticked(server.now(), server.now());
     server.server.awake(server.now());
 }
 
