@@ -52,19 +52,31 @@ pub(super) async fn answer<T: Answer>(
     endpoint: Endpoint,
     rule: Rule<T>,
 ) -> HttpResponse {
-    let mut grant_type = AskedGrant::default();
+    let mut asked = Asked::default();
     let tag = Tag::of(&state, &request);
-    let (outcome, response) = match decided(&state, (&request, &tag), payload, endpoint, rule, &mut grant_type).await {
+    let (outcome, response) = match decided(&state, (&request, &tag), payload, endpoint, rule, &mut asked).await {
         Ok(answer) => match written(&answer) {
             Ok(body) => (Outcome::Ok, granted(answer.quota_left(), body)),
             Err(_) => refused(&tag, &Refusal::failed(ErrorCode::ServerError)),
         },
         Err(refusal) => refused(&tag, &refusal),
     };
+    let Asked { grant_type, read_at } = asked;
     tag.tell(|told| (told.grant_type, told.outcome) = (grant_type, Some(outcome)));
-    state.server.metrics().answered(endpoint, grant_type, outcome);
+    let metrics = state.server.metrics();
+    metrics.answered(endpoint, grant_type, outcome);
+    if let Some(read_at) = read_at {
+        metrics.took(endpoint, read_at.elapsed());
+    }
     failpoint!("answer.ready");
     response
+}
+
+/// What is counted of a request: for which grant it asks, and since when it is there. How long it took to send its body is the client's matter.
+#[derive(Debug, Default)]
+struct Asked {
+    grant_type: AskedGrant,
+    read_at: Option<Instant>,
 }
 
 fn granted(quota_left: Option<QuotaLeft>, body: Vec<u8>) -> HttpResponse {
@@ -112,7 +124,7 @@ async fn decided<T: Send + 'static>(
     payload: web::Payload,
     endpoint: Endpoint,
     rule: Rule<T>,
-    grant_type: &mut AskedGrant,
+    asked: &mut Asked,
 ) -> Result<T, Refusal> {
     let refused = |client: Option<&ClientId>, address: Option<IpAddr>, refusal: &Refusal| {
         log_refusal(state, (request, tag), client, address, refusal);
@@ -129,7 +141,10 @@ async fn decided<T: Send + 'static>(
     let address = peer::address(request, &state.trusted_proxies);
     let parameters = form::parameters(request, payload).await;
     let parameters = parameters.inspect_err(|refusal| refused(None, address.ok().flatten(), refusal))?;
-    *grant_type = parameters.get(Parameter::GrantType).into();
+    *asked = Asked {
+        grant_type: parameters.get(Parameter::GrantType).into(),
+        read_at: Some(Instant::now()),
+    };
     let address = address.map_err(|_malformed| {
         Refusal::of(OAuthError::invalid_request(
             "X-Forwarded-For is not a list of addresses",

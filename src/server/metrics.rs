@@ -1,4 +1,5 @@
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -8,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::durations::Durations;
 use super::request_counts::RequestCounts;
 use super::{AskedGrant, Directory, Endpoint, Exhausted, Outcome, Turn};
 use crate::oauth::{NumericDate, Seconds, base64url};
@@ -18,6 +20,7 @@ use crate::storage::{Store, Swept};
 pub struct Metrics {
     registry: Registry,
     requests: RequestCounts,
+    durations: Durations,
     signatures: Counter,
     tokens_reused: Counter,
     exhausted: Family<BudgetLabels, Counter>,
@@ -90,6 +93,13 @@ impl Metrics {
         let mut registry = Registry::with_prefix("keywheel");
         let requests = RequestCounts::new();
         registry.register("requests", "Requests by endpoint, grant and outcome", requests.family());
+        let durations = Durations::new();
+        registry.register_with_unit(
+            "request_duration",
+            "From when a request was read until its answer was made, by endpoint",
+            Unit::Seconds,
+            durations.family(),
+        );
         let signatures = Counter::default();
         registry.register("signatures", "Access tokens signed", signatures.clone());
         let tokens_reused = Counter::default();
@@ -223,6 +233,7 @@ impl Metrics {
         Metrics {
             registry,
             requests,
+            durations,
             signatures,
             tokens_reused,
             exhausted,
@@ -259,6 +270,11 @@ impl Metrics {
     /// Counts an answered request.
     pub fn answered(&self, endpoint: Endpoint, grant_type: AskedGrant, outcome: Outcome) {
         self.requests.count(endpoint, grant_type, outcome);
+    }
+
+    /// Measures how long a request took that was read.
+    pub fn took(&self, endpoint: Endpoint, duration: Duration) {
+        self.durations.took(endpoint, duration);
     }
 
     /// How many lines were left out of the log so far.

@@ -13,6 +13,7 @@ mod client_auth;
 mod clock_skew;
 mod demand;
 mod directory;
+mod durations;
 mod edge;
 mod error;
 mod expiry;

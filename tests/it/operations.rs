@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::refresh::for_people;
 use crate::support::Database;
-use crate::support::server::{JWKS, TestServer, metadata};
+use crate::support::server::{JWKS, TOKEN, TestServer, metadata};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -100,4 +100,27 @@ fn every_alert_has_its_section_in_the_document_and_every_section_its_alert() {
         let runbook = format!("runbook: docs/operations.md#{}\n", alert.to_lowercase());
         assert!(rules.contains(&runbook), "{runbook}");
     }
+}
+
+#[test]
+fn a_request_is_measured_by_its_endpoint_once_it_was_read() {
+    let database = Database::sqlite();
+    let server = TestServer::start(database.url());
+    let client = server.client("billing", metadata());
+    server.granted(&client, &[]);
+    assert_eq!(server.token(&client, &[("scope", "unknown")]).status, 400);
+    // Neither is asked anything.
+    assert_eq!(server.get(TOKEN).status, 405);
+    server.get(JWKS);
+    let metrics = server.metrics();
+    let sample = |name: &str, labels: &str| {
+        let line = format!("keywheel_request_duration_seconds_{name}{{{labels}}} ");
+        let found = metrics.lines().find_map(|sample| sample.strip_prefix(&line));
+        found.unwrap_or_else(|| panic!("{line}: {metrics}")).parse().unwrap()
+    };
+    let counted: [f64; 3] =
+        ["token", "introspection", "revocation"].map(|of| sample("count", &format!("endpoint=\"{of}\"")));
+    assert_eq!(counted, [2.0, 0.0, 0.0]);
+    assert_eq!(sample("bucket", "le=\"+Inf\",endpoint=\"token\""), 2.0);
+    assert!(sample("sum", "endpoint=\"token\"") > 0.0);
 }
