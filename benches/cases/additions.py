@@ -45,22 +45,23 @@ class Additions(Case):
 
     def measure(self):
         seconds = self.of((1, 2))
-        measured = {}
+        # First, while no node has traces left to send.
+        measured = self.among_strangers(self.nodes["ec"])
         for name, node in self.nodes.items():
             measured[name] = {"kept": node.load(TOKEN, seconds, node.service, FORM)}
             if name in ("clear", "ec"):
                 measured[name]["new"] = node.load(TOKEN, seconds, node.service, FORM, headers=CLOSE)
         everything = self.nodes[RATIOS[-1]]
         measured["lost"] = everything.metric("keywheel_spans_dropped_total") / max(1, sum(map(everything.metric, SPANS)))
-        return measured | self.among_strangers(self.nodes["ec"])
+        time.sleep(2)
+        return measured
 
     def among_strangers(self, node):
-        """How long tokens take over one connection, without them and with them, and how many come."""
-        alone = paced(node, self.of(SECONDS))
+        """How long tokens take over one connection, and how many come."""
         strangers = Running(node.port, JWKS, self.of(SECONDS) + 1, headers=CLOSE, scheme="https")
         time.sleep(0.5)
         among = paced(node, self.of(SECONDS))
-        return {"alone": alone, "among": among, "handshakes": strangers.result()["rate"]}
+        return {"among": among, "handshakes": strangers.result()["rate"]}
 
     def information(self):
         def of_clear(name, how="kept"):
@@ -75,7 +76,6 @@ class Additions(Case):
         handshakes = spread(self.each(lambda one: one["handshakes"]))
         yield Row("A flood of handshakes: strangers' connections a second, each for one key set", handshakes)
         yield Row("… a token over a kept connection meanwhile, p99", milliseconds(self.each(lambda one: one["among"])))
-        yield Row("… without them", milliseconds(self.each(lambda one: one["alone"])))
 
 
 SPANS = ("keywheel_spans_exported_total", "keywheel_spans_dropped_total")
