@@ -79,7 +79,7 @@ fn judged(
     if record.family.end(judged_at).is_some() || record.expires_at <= judged_at {
         return Err(refused("the family has ended or expired").into());
     }
-    match judge(&record, window(server, client, &record, judged_at), judged_at) {
+    match judge(&record, window(server, client, &record, judged_at, cx), judged_at) {
         Judgement::Newest => Ok((record, Standing::Newest(known))),
         Judgement::AnswerLost => Ok((record, Standing::AnswerLost)),
         Judgement::Overtaken => Err(refused("the refresh token was exchanged a moment ago").into()),
@@ -108,8 +108,8 @@ enum Judgement {
 struct Window {
     /// How long after its exchange it is taken for one whose answer was lost; zero for strict clients.
     retry: Seconds,
-    /// Since when the request may have been on its way.
-    sent_since: NumericDate,
+    /// Since when the request may have been on its way, and how long `retry` was then; `None` for one that has just come.
+    sent: Option<(NumericDate, Seconds)>,
 }
 
 /// Pure: what a living family's token is, by its row, its successor's and the time.
@@ -117,13 +117,15 @@ fn judge(record: &RefreshTokenRecord, window: Window, now: NumericDate) -> Judge
     let Some(rotated_at) = record.rotated_at else {
         return Judgement::Newest;
     };
-    let Window { retry, sent_since } = window;
-    let is_strict = retry == Seconds::new(0);
-    let unused = record.successor_rotated == Some(false);
-    let may_be_old = sent_since < now && sent_since.since(rotated_at) <= retry;
-    if unused && !is_strict && now.since(rotated_at) <= retry {
+    let is_strict = window.retry == Seconds::new(0);
+    let is_unused = record.successor_rotated == Some(false);
+    let sent_at = window.sent.map_or(now, |(since, _)| since);
+    let may_be_old = window
+        .sent
+        .is_some_and(|(since, retry)| since.since(rotated_at) <= retry);
+    if is_unused && !is_strict && now.since(rotated_at) <= window.retry {
         Judgement::AnswerLost
-    } else if may_be_old || (is_strict && sent_since.since(rotated_at) <= PARALLEL) {
+    } else if may_be_old || (is_strict && sent_at.since(rotated_at) <= PARALLEL) {
         Judgement::Overtaken
     } else {
         Judgement::Reused
@@ -135,15 +137,25 @@ const PARALLEL: Seconds = Seconds::new(5);
 /// The retry window of a client without one of its own.
 const RETRY_WINDOW: Seconds = Seconds::new(10);
 
-/// The time in which nobody was answered does not count.
-fn window(server: &Server, client: &RegisteredClient, record: &RefreshTokenRecord, now: NumericDate) -> Window {
-    let retry = client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW);
-    let retry = match record.rotated_at {
-        Some(rotated_at) if retry > Seconds::new(0) => retry + server.standstill.since(rotated_at, now),
-        _ => retry,
+/// The time in which nobody was answered does not count. `now` is the latest instant that was seen, by which it is judged.
+fn window(
+    server: &Server,
+    client: &RegisteredClient,
+    record: &RefreshTokenRecord,
+    now: NumericDate,
+    cx: &Context<'_>,
+) -> Window {
+    let own = client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW);
+    let retry = |at| match record.rotated_at {
+        Some(rotated_at) if own > Seconds::new(0) => own + server.standstill.since(rotated_at, at),
+        _ => own,
     };
-    let sent_since = server.standstill.sent_since(now);
-    Window { retry, sent_since }
+    // By the clock as it is: one that was set back has not stood still.
+    let sent_since = server.standstill.sent_since(cx.now);
+    Window {
+        retry: retry(now),
+        sent: (sent_since < cx.now).then(|| (sent_since, retry(sent_since))),
+    }
 }
 
 fn refused(reason: &'static str) -> OAuthError {
@@ -215,6 +227,28 @@ impl Server {
             }
             done(rotated.map_err(Failure::from));
         })
+    }
+}
+
+/// Whether the client is given again what it was given before.
+///
+/// A token that this node gave out may have been exchanged by another: then what is remembered of it is forgotten, and the next try
+/// gets the right answer.
+pub(super) fn was_given(server: &Server, continuation: &Continuation, cx: &Context<'_>) -> Result<bool, TokenError> {
+    match continuation {
+        Continuation::Repeat(_) => Ok(true),
+        Continuation::Rotate(exchange) if exchange.known == Known::Remembered => {
+            if cx.reach < Reach::Storage {
+                return Err(TokenError::Needs(Reach::Storage));
+            }
+            let record = server.store.refresh_token(&exchange.hash)?;
+            if record.is_some_and(|record| record.rotated_at.is_some()) {
+                server.successors.forget(&exchange.hash);
+                return Err(Failure::Unavailable("another node has exchanged the token", None).into());
+            }
+            Ok(false)
+        }
+        _ => Ok(false),
     }
 }
 
@@ -315,7 +349,7 @@ fn rotate(
             }
             // Somebody was first between our look and our write: a parallel request of the same client, most likely.
             let judged_at = server.latest.at(cx.now);
-            let judgement = judge(&again, window(server, client, &again, judged_at), judged_at);
+            let judgement = judge(&again, window(server, client, &again, judged_at, cx), judged_at);
             if again.family.end(judged_at).is_none() && judgement == Judgement::AnswerLost {
                 Ok(Concluded::Given(token))
             } else {

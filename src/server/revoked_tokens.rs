@@ -113,6 +113,7 @@ impl Known {
         if self.until.len() > MOST {
             self.until = HashMap::new();
             self.last = 0;
+            self.synced_at = None;
         }
         self.until.retain(|_, until| *until > now);
     }

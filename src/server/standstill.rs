@@ -77,7 +77,10 @@ impl Standstill {
         let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         match lately.back_mut() {
             // Whoever comes again soon finds the same standstill.
-            Some(last) if !last.unread && begun.since(last.ended) <= A_PAUSE => last.ended = last.ended.max(ended),
+            Some(last) if !last.unread && begun.since(last.ended) <= A_PAUSE => {
+                last.begun = last.begun.min(begun);
+                last.ended = last.ended.max(ended);
+            }
             _ if ended > begun => push(&mut lately, begun, ended, false),
             _ => {}
         }
@@ -203,7 +206,7 @@ mod tests {
         standstill.held_up(at(100), at(100));
         assert_eq!(standstill.since(at(90), at(139)).get(), 0, "refused at once");
         // Whoever was refused comes again, and is refused again.
-        for (begun, ended) in [(100, 106), (108, 115), (118, 118), (120, 126)] {
+        for (begun, ended) in [(101, 105), (100, 106), (108, 115), (118, 118), (120, 126)] {
             standstill.held_up(at(begun), at(ended));
         }
         assert_eq!(standstill.since(at(90), at(139)).get(), 26);

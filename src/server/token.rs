@@ -92,7 +92,7 @@ impl Server {
         // Given back wherever this ends without a token.
         let spent = match self.quotas.spend(client, cx.now) {
             // To wait until there is something left would be too late.
-            Err(_nothing_left) if authorization.continuation.is_repeated() => None,
+            Err(_nothing_left) if families::was_given(self, &authorization.continuation, cx)? => None,
             spent => spent.map_err(TokenError::OverQuota)?,
         };
         let quota = spent.as_ref().map(Spent::left);

@@ -288,6 +288,23 @@ fn a_request_that_waited_for_a_node_that_stood_still_ends_no_login_and_a_replay_
     });
 }
 
+// who knows the answer does not send the old token any more.
+#[test]
+fn what_was_exchanged_long_before_a_standstill_is_a_reuse_right_after_it_too() {
+    with_session(&for_people(), |server, client, first| {
+        server.server.begun(server.now());
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        let third = session(&refresh(server, client, &second.refresh, &[]));
+        for _ in 0..11 {
+            server.advance(Seconds::new(1));
+            follow(server);
+        }
+        server.advance(Seconds::new(30));
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        assert_refused(&refresh(server, client, &third.refresh, &[]), 400, "invalid_grant");
+    });
+}
+
 // A login is counted as a failure before it is known to be one, lest many are tried at once.
 #[test]
 fn logins_that_nobody_could_judge_are_no_failed_ones() {

@@ -168,6 +168,28 @@ fn a_lost_answer_is_fetched_whatever_is_left_of_the_quota() {
     });
 }
 
+// what another node gave is not remembered here.
+#[test]
+fn a_lost_answer_of_another_node_is_fetched_whatever_is_left_of_the_quota() {
+    on_both(|database| {
+        let (server, client) = shop_and_alice(database, "2/1m");
+        let other = TestServer::with(database.url(), server.options());
+        let next = |granted: &Response| granted.json()["refresh_token"].as_str().unwrap().to_owned();
+        let ask = |of: &TestServer, form: &[(&str, &str)]| {
+            of.send(&Request::form(TOKEN, form).basic(&client.id, &client.secret))
+        };
+        let refresh = |of, token: &str| ask(of, &[("grant_type", "refresh_token"), ("refresh_token", token)]);
+        // Of what it was exchanged for the one remembers that nobody has used it; then its quota is used up.
+        let token = next(&refresh(&server, &next(&ask(&server, &LOGIN))));
+        let lost = next(&refresh(&other, &token));
+        let again = refresh(&server, &token);
+        assert_refused(&again, 503, "temporarily_unavailable");
+        assert!(again.header("retry-after").is_some());
+        let again = refresh(&server, &token);
+        assert_eq!((again.status, next(&again)), (200, lost));
+    });
+}
+
 #[test]
 fn a_refresh_that_is_decided_twice_takes_one_token() {
     let database = Database::postgres();

@@ -128,11 +128,6 @@ impl Continuation {
         }
     }
 
-    /// Whether the client is given again what it was given before.
-    pub(in crate::server) fn is_repeated(&self) -> bool {
-        matches!(self, Continuation::Repeat(_))
-    }
-
     /// When the family ends; an access token does not outlive it.
     pub(super) fn family_end(&self) -> Option<NumericDate> {
         match self {

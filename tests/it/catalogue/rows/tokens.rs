@@ -49,6 +49,7 @@ rows! {
         "refresh::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
         "remembered::what_a_node_remembers_of_a_token_does_not_decide_what_has_become_of_it",
         "outage::a_request_that_waited_for_a_node_that_stood_still_ends_no_login_and_a_replay_afterwards_does",
+        "outage::what_was_exchanged_long_before_a_standstill_is_a_reuse_right_after_it_too",
         "catalogue::refresh::r_02_a_token_that_comes_again_ends_its_family_and_no_other";
     "R-03" "Then the newest token of the family: invalid_grant.":
         "refresh::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
@@ -92,6 +93,7 @@ rows! {
         "outage::the_time_in_which_nothing_could_be_written_is_no_part_of_it_either",
         "outage::the_time_without_a_process_is_no_part_of_it_either",
         "quotas::a_lost_answer_is_fetched_whatever_is_left_of_the_quota",
+        "quotas::a_lost_answer_of_another_node_is_fetched_whatever_is_left_of_the_quota",
         "refresh::after_a_fail_over_to_a_synchronous_standby_no_exchange_is_forgotten",
         "storage::fail_over::of_several_hosts_the_primary_is_taken_also_after_a_fail_over";
     "R-11" "After a backup was restored nothing of before is accepted.":
