@@ -99,14 +99,7 @@ fn without_postgresql_cached_clients_and_keys_are_served_and_others_get_503_unti
     );
 
     postgres.restart();
-    let begun = Instant::now();
-    while server.tick().is_err() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(15),
-            "it does not come back by itself"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    await_return(&server);
     assert_eq!(ready("/readyz"), 200);
     server.granted(&known, &[]);
     server.granted(&uncached, &[]);
@@ -146,14 +139,7 @@ fn a_node_that_is_cut_off_turns_with_the_others_and_stops_issuing_before_its_key
     assert!(published(after.kid.as_str()));
 
     postgres.restart();
-    let begun = Instant::now();
-    while server.tick().is_err() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(15),
-            "it does not come back by itself"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    await_return(&server);
     let token = server.granted(&client, &[]);
     jwt::verify_with(&server.get(JWKS).json(), &token).unwrap();
 }
@@ -172,6 +158,18 @@ fn without_postgresql_an_unknown_client_is_not_called_invalid() {
     assert_refused(&server.token(&stranger, &[]), 401, "invalid_client");
     server.advance(Seconds::new(61));
     assert_refused(&server.token(&stranger, &[]), 503, "temporarily_unavailable");
+}
+
+/// The database is back, and nothing is restarted.
+fn await_return(server: &TestServer) {
+    let begun = Instant::now();
+    while server.tick().is_err() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "it does not come back by itself"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// What the ticker does once a second.
@@ -319,14 +317,7 @@ fn logins_that_nobody_could_judge_are_no_failed_ones() {
         assert_refused(&sign_in(&server, &client), 503, "temporarily_unavailable");
     }
     postgres.restart();
-    let begun = Instant::now();
-    while server.tick().is_err() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(15),
-            "it does not come back by itself"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    await_return(&server);
     assert_eq!(sign_in(&server, &client).status, 200);
 }
 
