@@ -8,7 +8,7 @@ use crate::refresh::{for_people, refresh, session, with_session};
 use crate::support::Database;
 use crate::support::http::{Request, Response, send};
 use crate::support::jwt;
-use crate::support::postgres::{Session, TestPostgres};
+use crate::support::postgres::{Session, TestPostgres, await_waiting};
 use crate::support::server::{Credentials, JWKS, Options, TOKEN, TestServer, metadata};
 use crate::token::assert_refused;
 
@@ -238,28 +238,76 @@ fn the_time_without_a_process_is_no_part_of_it_either() {
 // PostgreSQL may answer who reads and keep who writes waiting, as it does for a standby that is gone.
 #[test]
 fn the_time_in_which_nothing_could_be_written_is_no_part_of_it_either() {
-    let database = Database::postgres();
-    let server = TestServer::start(database.url());
-    server.user("alice", "correct horse");
-    let client = server.client("app", for_people());
+    // What this node gave out in an exchange it exchanges by itself; anything else it looks up first.
+    for is_remembered in [false, true] {
+        let (_database, server, client, holder) = with_a_lock_to_hold();
+        let first = session(&sign_in(&server, &client));
+        let lost = session(&refresh(&server, &client, &first.refresh, &[]));
+        let mut other = session(&sign_in(&server, &client));
+        if is_remembered {
+            other = session(&refresh(&server, &client, &other.refresh, &[]));
+        }
+        server.server.begun(server.now());
+        holder.execute(LOCK);
+        std::thread::scope(|scope| {
+            let refused = scope.spawn(|| refresh(&server, &client, &other.refresh, &[]));
+            std::thread::sleep(Duration::from_millis(500));
+            for _ in 0..20 {
+                server.advance(Seconds::new(1));
+                follow(&server);
+            }
+            assert_refused(&refused.join().unwrap(), 503, "temporarily_unavailable");
+        });
+        holder.execute("COMMIT");
+        let again = refresh(&server, &client, &first.refresh, &[]);
+        assert_eq!(session(&again).refresh, lost.refresh, "{is_remembered}");
+    }
+}
+
+// who is behind others that wait is told so, sooner than they are.
+#[test]
+fn the_time_of_those_whose_turn_to_be_written_never_came_is_no_part_of_it_either() {
+    let (_database, server, client, holder) = with_a_lock_to_hold();
     let first = session(&sign_in(&server, &client));
     let lost = session(&refresh(&server, &client, &first.refresh, &[]));
-    let other = session(&sign_in(&server, &client));
+    let others: Vec<_> = (0..3)
+        .map(|_| session(&sign_in(&server, &client)))
+        .map(|begun| session(&refresh(&server, &client, &begun.refresh, &[])))
+        .collect();
     server.server.begun(server.now());
-    let holder = Session::open(database.url());
-    holder.execute("BEGIN; LOCK TABLE family_gate IN EXCLUSIVE MODE");
+    holder.execute(LOCK);
     std::thread::scope(|scope| {
-        let refused = scope.spawn(|| refresh(&server, &client, &other.refresh, &[]));
-        std::thread::sleep(Duration::from_millis(500));
+        let mut waiting = Vec::new();
+        for (number, other) in others.iter().enumerate() {
+            let (server, client) = (&server, &client);
+            waiting.push(scope.spawn(move || refresh(server, client, &other.refresh, &[])));
+            // Two at a time are carried to the database, each by itself when the other is on its way.
+            await_waiting(&server.url, (number + 1).min(2));
+        }
+        std::thread::sleep(Duration::from_millis(200));
         for _ in 0..20 {
             server.advance(Seconds::new(1));
             follow(&server);
         }
-        assert_refused(&refused.join().unwrap(), 503, "temporarily_unavailable");
+        let last = waiting.pop().unwrap().join().unwrap();
+        assert_refused(&last, 503, "temporarily_unavailable");
+        await_waiting(&server.url, 2);
+        let again = refresh(&server, &client, &first.refresh, &[]);
+        assert_eq!(session(&again).refresh, lost.refresh);
+        holder.execute("COMMIT");
     });
-    holder.execute("COMMIT");
-    let again = refresh(&server, &client, &first.refresh, &[]);
-    assert_eq!(session(&again).refresh, lost.refresh);
+}
+
+/// No exchange can be written while it is held, and everything can be read.
+const LOCK: &str = "BEGIN; LOCK TABLE family_gate IN EXCLUSIVE MODE";
+
+fn with_a_lock_to_hold() -> (Database, TestServer, Credentials, Session) {
+    let database = Database::postgres();
+    let server = TestServer::start(database.url());
+    server.user("alice", "correct horse");
+    let client = server.client("app", for_people());
+    let holder = Session::open(database.url());
+    (database, server, client, holder)
 }
 
 // a request that nobody waits for any more is read once its node goes on, and is no theft.
