@@ -22,11 +22,15 @@ impl ClockSkew {
         }
     }
 
-    /// Compares the clocks.
-    pub(super) fn look(&self, store: &Store, now: NumericDate) -> Result<(), storage::Error> {
-        let Some(tolerance) = self.tolerance else { return Ok(()) };
+    /// Compares the clocks. Whether there is another one, and it shows the same as far as is tolerated.
+    pub(super) fn look(&self, store: &Store, now: NumericDate) -> Result<bool, storage::Error> {
+        let Some(tolerance) = self.tolerance else {
+            return Ok(false);
+        };
         let asked = Instant::now();
-        let Some(database) = store.clock()? else { return Ok(()) };
+        let Some(database) = store.clock()? else {
+            return Ok(false);
+        };
         // It was read at some moment since: a slow answer is no skew.
         let taken = i64::try_from(asked.elapsed().as_secs())
             .unwrap_or(i64::MAX)
@@ -49,7 +53,7 @@ impl ClockSkew {
             ),
             _ => {}
         }
-        Ok(())
+        Ok(!self.is_off())
     }
 
     /// Seconds that this node's clock is ahead of the database's; negative when it is behind.

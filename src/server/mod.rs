@@ -394,7 +394,9 @@ impl Server {
         if !self.watching.is_due(now) {
             return Ok(());
         }
-        self.clock_skew.look(&self.store, now)?;
+        if self.clock_skew.look(&self.store, now)? {
+            self.latest.confirmed(now);
+        }
         self.metrics.clock(self.clock_skew.ahead());
         if let Some(finalized) = self.watch.look(&self.store, self.wheel.turn(now).ring(), now)? {
             self.directory.begin_anew(finalized.change);
