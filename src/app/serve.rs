@@ -40,6 +40,15 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
     if !args.dev && !config.database_url.is_postgres() {
         warn!("running on SQLite: one node, one disk; set DATABASE_URL to a postgres:// URL to run several");
     }
+    let forgetful = store.forgetful_settings()?;
+    if !forgetful.is_empty() {
+        let settings = forgetful.join(", ");
+        warn!(
+            event = "database.forgetful",
+            settings,
+            "when PostgreSQL's machine crashes, refresh tokens that were exchanged may be good again: turn these settings on"
+        );
+    }
     let wheel_settings = WheelSettings {
         issuer: issuer.clone(),
         policy: config.policy,

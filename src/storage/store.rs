@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel::RunQueryDsl;
 use diesel::dsl::sql;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 
 use super::audit::{self, AuditEvent};
 use super::changes::{self, ChangeKind};
@@ -181,6 +181,18 @@ impl Store {
                 let now = diesel::select(sql::<BigInt>("floor(extract(epoch FROM clock_timestamp()))::bigint"));
                 let now: i64 = now.get_result(&mut link.connection)?;
                 Ok(Some(NumericDate::from_epoch(now)))
+            }
+        })
+    }
+
+    /// The settings of PostgreSQL by which it tells that something is written before it is on disk; none on SQLite, which syncs before
+    /// it tells. What a crash of the machine then takes back may be a refresh token's exchange, whose token is good once more.
+    pub fn forgetful_settings(&self) -> Result<Vec<String>, Error> {
+        self.read(|conn| match conn {
+            Conn::Sqlite(_) => Ok(Vec::new()),
+            Conn::Postgres(link) => {
+                let found: String = diesel::select(sql::<Text>(FORGETFUL)).get_result(&mut link.connection)?;
+                Ok(found.split_whitespace().map(str::to_owned).collect())
             }
         })
     }
@@ -362,6 +374,10 @@ const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(7743783864391134053)";
 ///
 /// The two modes conflict with each other and not with that of a mere reader, such as a backup.
 const CLOSED_GATE: &str = "LOCK TABLE family_gate IN EXCLUSIVE MODE";
+/// Those of three settings that are off.
+const FORGETFUL: &str = "concat_ws(' ', CASE current_setting('fsync') WHEN 'off' THEN 'fsync' END, \
+    CASE current_setting('full_page_writes') WHEN 'off' THEN 'full_page_writes' END, \
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN 'synchronous_commit' END)";
 
 /// Names the gate in a statement, or before others in a transaction, that gives out a refresh token. Yields no row.
 pub(super) const OPEN_GATE: &str = "SELECT id FROM family_gate FOR KEY SHARE";

@@ -42,6 +42,7 @@ pub(super) fn examine(process: &Process, findings: &mut Vec<Finding>) -> Option<
         // Nothing else can be read, and a look must not make tables.
         return None;
     }
+    findings.push(durability(&store));
     findings.push(clock(&store, process.edge.now()));
     findings.push(secrets(&store, process.edge.now()));
     let vault = match vault(process, &store) {
@@ -144,6 +145,22 @@ fn database(store: &Store) -> Finding {
         format!("it lacks {}", pending.join(", ")),
         "run \"keywheel db migrate\"; a server does so when it starts",
     )
+}
+
+fn durability(store: &Store) -> Finding {
+    const CHECK: &str = "durability";
+    match store.forgetful_settings() {
+        Ok(off) if off.is_empty() => Finding::ok(CHECK, "what was answered is on disk"),
+        Ok(off) => Finding::warning(
+            CHECK,
+            format!(
+                "off in PostgreSQL: {}; when its machine crashes, refresh tokens that were exchanged may be good again",
+                off.join(", ")
+            ),
+            "turn them on in postgresql.conf",
+        ),
+        Err(error) => Finding::failed(CHECK, told(error), REACH),
+    }
 }
 
 fn clock(store: &Store, now: NumericDate) -> Finding {
