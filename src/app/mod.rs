@@ -15,6 +15,7 @@ mod master_key;
 mod open_files;
 mod otlp;
 mod output;
+mod process_figures;
 mod pulse;
 mod serve;
 mod settings;

@@ -10,6 +10,7 @@ use super::clock::SteadyClock;
 use super::journal::Journal;
 use super::log_lines::LogLines;
 use super::output;
+use super::process_figures;
 use super::supervisor::Supervisor;
 use crate::server::{Context, Edge, Failure, Following, Reach, Server};
 use crate::storage::Store;
@@ -66,12 +67,20 @@ fn tell_dropped(server: &Server, lines: &LogLines, told: u64) -> u64 {
     dropped
 }
 
+/// What the system says of the process, where it says anything.
+fn tell_process(server: &Server) {
+    if let Some(figures) = process_figures::read() {
+        server.metrics().process(&figures);
+    }
+}
+
 /// Time between two looks at the change feed: what is changed anywhere is known everywhere within it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Ticker {
     pub(super) fn start(mut ticking: Ticking) -> std::io::Result<Self> {
         ticking.journal.keep(&ticking.server.remembered());
+        tell_process(&ticking.server);
         let (stop, stopped) = channel();
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new()
@@ -107,6 +116,7 @@ fn tick_until(ticking: Ticking, stopped: &Receiver<()>) {
         if let Some(lines) = &lines {
             told = tell_dropped(&server, lines, told);
         }
+        tell_process(&server);
         let begun = edge.now();
         let ticked = alone(|| {
             clock.follow(&store);

@@ -64,6 +64,11 @@ impl Blocking {
         }
     }
 
+    /// How many pieces of work wait for a permit.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Runs `work` on a thread that may wait. The permit travels with the work, so it is held until the work is done, even when
     /// the connection is gone.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotDone> {

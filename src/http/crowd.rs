@@ -1,6 +1,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use tracing::warn;
 #[derive(Debug)]
 pub(super) struct Crowd {
     most: usize,
+    /// How many there are on all workers together.
+    everywhere: Arc<AtomicUsize>,
     here: RefCell<HashMap<u64, Weak<Progress>>>,
     last: Cell<u64>,
     /// Whether somebody sees to it that there is room.
@@ -59,10 +63,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl Crowd {
-    /// Nobody, and room for `most`.
-    pub(super) fn of(most: usize) -> Rc<Self> {
+    /// Nobody, and room for `most`. Those who come are counted `everywhere`, too.
+    pub(super) fn of(most: usize, everywhere: Arc<AtomicUsize>) -> Rc<Self> {
         Rc::new(Crowd {
             most,
+            everywhere,
             here: RefCell::default(),
             last: Cell::new(0),
             is_watched: Cell::new(false),
@@ -85,6 +90,7 @@ impl Crowd {
         let number = self.last.get() + 1;
         self.last.set(number);
         self.here.borrow_mut().insert(number, Rc::downgrade(&progress));
+        self.everywhere.fetch_add(1, Ordering::Relaxed);
         Place {
             crowd: self,
             number,
@@ -246,6 +252,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.crowd.here.borrow_mut().remove(&self.number);
+        self.crowd.everywhere.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -260,7 +267,7 @@ mod tests {
     // H-22
     #[test]
     fn those_that_were_seen_longest_ago_leave_and_nobody_who_is_answered_or_was_just_seen() {
-        let (crowd, begun) = (Crowd::of(16), Instant::now());
+        let (crowd, begun) = (Crowd::of(16, Arc::default()), Instant::now());
         let join = |n| Rc::clone(&crowd).join(after(begun, n));
         let places: Vec<Place> = (0..14).map(join).collect();
         let leaving = || -> Vec<usize> { (0..14).filter(|n| places[*n].progress.has_to_leave()).collect() };

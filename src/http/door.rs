@@ -13,6 +13,7 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use super::blocking::NotDone;
+use super::in_hand::Counted;
 use super::line::{Full, Line};
 use super::response::{Refusal, oauth, tell_quota};
 use super::tag::Tag;
@@ -196,6 +197,7 @@ async fn exchanged(state: &State, tag: &Tag, exchanging: Exchanging) -> Result<b
     let begun = tag.is_traced().then(Instant::now);
     let (done, outcome) = oneshot::channel();
     let asked_at = exchanging.asked_at();
+    let _counted = Counted::among(&state.in_hand.exchanges);
     let waiting = state.server.exchange(exchanging, |outcome| drop(done.send(outcome)));
     let mut outcome = pin!(outcome);
     let outcome = match timeout(LONGEST_WAIT, outcome.as_mut()).await {

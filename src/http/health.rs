@@ -32,7 +32,7 @@ pub(super) async fn metrics(state: web::Data<State>) -> HttpResponse {
             CONTENT_TYPE,
             HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
         ))
-        .body(state.server.render_metrics(state.edge.now()))
+        .body(state.server.render_metrics(state.load(), state.edge.now()))
 }
 
 fn fresh(response: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {

@@ -1,4 +1,6 @@
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::{HttpRequest, web};
@@ -16,7 +18,8 @@ use crate::oauth::ErrorCode;
 #[derive(Debug)]
 pub(super) struct Line {
     turns: Semaphore,
-    waiting: Cell<usize>,
+    /// Written by the worker alone.
+    waiting: Arc<AtomicUsize>,
     /// Turns since the worker looked at its connections.
     since: Cell<u32>,
 }
@@ -26,11 +29,11 @@ pub(super) struct Line {
 pub(super) struct Full;
 
 impl Line {
-    /// An empty line, for one worker.
-    pub(super) fn new() -> Self {
+    /// An empty line, for one worker. How many are in it can be seen from elsewhere.
+    pub(super) fn new(waiting: Arc<AtomicUsize>) -> Self {
         Line {
             turns: Semaphore::new(1),
-            waiting: Cell::new(0),
+            waiting,
             since: Cell::new(0),
         }
     }
@@ -43,7 +46,7 @@ impl Line {
 
     /// Refuses a request for which there is no place, before anything is done for it: what a refusal costs is taken from signatures.
     pub(super) async fn has_room(&self) -> Result<(), Full> {
-        if self.waiting.get() < MOST_WAITING {
+        if self.waiting.load(Ordering::Relaxed) < MOST_WAITING {
             return Ok(());
         }
         sleep(REFUSED_AFTER).await;
@@ -86,13 +89,14 @@ const TURNS_AT_ONCE: u32 = 4;
 const REFUSED_AFTER: Duration = Duration::from_millis(20);
 
 /// A place in the line; given back however the wait ends.
-struct Place<'a>(&'a Cell<usize>);
+struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
-    fn take(waiting: &'a Cell<usize>) -> Option<Self> {
-        let before = waiting.get();
+    fn take(waiting: &'a AtomicUsize) -> Option<Self> {
+        // Nobody else writes: reading and writing apart costs less than an addition in one.
+        let before = waiting.load(Ordering::Relaxed);
         (before < MOST_WAITING).then(|| {
-            waiting.set(before + 1);
+            waiting.store(before + 1, Ordering::Relaxed);
             Place(waiting)
         })
     }
@@ -100,7 +104,8 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        let before = self.0.load(Ordering::Relaxed);
+        self.0.store(before.saturating_sub(1), Ordering::Relaxed);
     }
 }
 
@@ -126,7 +131,7 @@ mod tests {
     #[test]
     fn a_full_line_refuses_and_a_place_given_back_is_taken() {
         run(async {
-            let line = Line::new();
+            let line = Line::new(Arc::default());
             let turn = line.turn().await.unwrap();
             let mut nobody = Context::from_waker(Waker::noop());
             let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(line.turn())).collect();
@@ -141,14 +146,14 @@ mod tests {
             drop(turn);
             drop(waiting);
             assert!(next.await.is_ok());
-            assert_eq!(line.waiting.get(), 0);
+            assert_eq!(line.waiting.load(Ordering::Relaxed), 0);
         });
     }
 
     #[test]
     fn who_has_waited_for_too_long_gets_no_turn_and_the_next_one_does() {
         run(async {
-            let line = Line::new();
+            let line = Line::new(Arc::default());
             let turn = line.turn().await.unwrap();
             let mut nobody = Context::from_waker(Waker::noop());
             let mut late = Box::pin(line.turn());
@@ -166,7 +171,11 @@ mod tests {
     #[test]
     fn others_are_served_after_a_few_turns_and_not_after_all() {
         run(async {
-            let (line, signed, seen) = (Rc::new(Line::new()), Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+            let (line, signed, seen) = (
+                Rc::new(Line::new(Arc::default())),
+                Rc::new(Cell::new(0)),
+                Rc::new(Cell::new(None)),
+            );
             let turns: Vec<_> = (0..100)
                 .map(|_| {
                     let (line, signed) = (Rc::clone(&line), Rc::clone(&signed));

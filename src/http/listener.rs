@@ -1,6 +1,7 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -35,6 +36,7 @@ pub(super) struct Bounds {
 pub(super) fn serve<F, I, S, B>(
     socket: TcpSocket,
     bounds: Bounds,
+    connections: Arc<AtomicUsize>,
     tls: Option<Arc<ServerConfig>>,
     app: F,
 ) -> std::io::Result<Server>
@@ -57,7 +59,7 @@ where
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let on_each_worker = move || {
-        let (stopping, crowd) = (stopping.clone(), Crowd::of(most));
+        let (stopping, crowd) = (stopping.clone(), Crowd::of(most, Arc::clone(&connections)));
         let app = app().into_factory().map_err(|error| error.into().error_response());
         let noted = apply_fn_factory(app, |mut request: Request, app| {
             let progress = request.conn_data::<Rc<Progress>>().cloned();

@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod guard;
 mod health;
 mod hsts;
+mod in_hand;
 mod line;
 mod link;
 mod listener;
@@ -54,6 +55,7 @@ use tracing::error;
 
 pub use self::blocking::{Blocking, BlockingSettings};
 use self::cache_control::CacheControls;
+use self::in_hand::InHand;
 use self::line::Line;
 use self::listener::Bounds;
 pub use self::routes::ENDPOINTS;
@@ -62,7 +64,7 @@ pub use self::span::{Attribute, FinishedTrace, Span, SpanKind};
 use self::tag::Tag;
 pub use self::tls::{Tls, TlsError, TlsIdentity, TlsText};
 pub use self::trace::Tracing;
-use crate::server::{Context, Edge, Failure, Reach, Server};
+use crate::server::{Context, Edge, Failure, Load, Reach, Server};
 
 /// What the web floor needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -105,6 +107,7 @@ pub struct State {
     edge: Edge,
     blocking: Blocking,
     logins: Blocking,
+    in_hand: InHand,
     refusals: Sampled,
     failures: Sampled,
     /// By how much the next answer with the JWK set differs from others in how long it may be kept.
@@ -129,6 +132,7 @@ impl State {
             edge,
             blocking: Blocking::new(settings.blocking),
             logins: Blocking::new(settings.logins),
+            in_hand: InHand::default(),
             refusals: Sampled::new(LINES_A_SECOND),
             failures: Sampled::new(LINES_A_SECOND),
             jitter: AtomicU8::new(0),
@@ -149,6 +153,17 @@ impl State {
     /// turn to others. Requests are answered as before.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// How busy this node is.
+    fn load(&self) -> Load {
+        Load {
+            connections: self.in_hand.connections.load(Ordering::Relaxed),
+            signatures: self.in_hand.in_lines(),
+            exchanges: self.in_hand.exchanges.load(Ordering::Relaxed),
+            storage: self.blocking.waiting(),
+            passwords: self.logins.waiting(),
+        }
     }
 
     fn is_draining(&self) -> bool {
@@ -196,11 +211,12 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
     };
     let tls = settings.handshake(Tls::for_everybody)?;
     let is_over_tls = tls.is_some();
-    listener::serve(socket, bounds, tls, move || {
+    let connections = Arc::clone(&state.in_hand.connections);
+    listener::serve(socket, bounds, connections, tls, move || {
         App::new()
             .app_data(state.clone())
             // Made here, so that each worker has its own.
-            .app_data(web::Data::new(Line::new()))
+            .app_data(web::Data::new(Line::new(state.in_hand.line())))
             .wrap_fn(guard::guard)
             .wrap_fn(move |request, next| hsts::strictly(is_over_tls, request, next))
             .configure(|app| routes::public(app, &prefix, api.as_ref()))
@@ -218,7 +234,7 @@ pub fn serve_administration(
     let state = web::Data::from(state);
     let tls = settings.handshake(Tls::for_everybody)?;
     let is_over_tls = tls.is_some();
-    listener::serve(socket, FEW, tls, move || {
+    listener::serve(socket, FEW, Arc::default(), tls, move || {
         App::new()
             .app_data(state.clone())
             .wrap_fn(guard::guard)
@@ -238,7 +254,7 @@ pub fn serve_management(
     let state = web::Data::from(state);
     let tls = settings.handshake(Tls::for_certified)?;
     let is_over_tls = tls.is_some();
-    listener::serve(socket, FEW, tls, move || {
+    listener::serve(socket, FEW, Arc::default(), tls, move || {
         App::new()
             .app_data(state.clone())
             .wrap_fn(move |request, next| hsts::strictly(is_over_tls, request, next))

@@ -136,6 +136,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::super::crowd::Crowd;
+    use std::sync::Arc;
+
     use super::*;
 
     /// What is handed on before somebody has to look at it.
@@ -149,7 +151,7 @@ mod tests {
     // H-21
     #[test]
     fn behind_a_body_of_unknown_length_nothing_is_handed_on_while_nobody_waits_for_it() {
-        let place = Crowd::of(8).join(Instant::now());
+        let place = Crowd::of(8, Arc::default()).join(Instant::now());
         let progress = place.progress();
         let mut requests = OneByOne::default();
         let mut sent: &[u8] = b"POST\r\n\r\n0\r\n\r\nGET 1\r\n\r\nGET 2\r\n\r\n";
@@ -189,7 +191,7 @@ mod tests {
             (b"GET\r\n\r\n\r\n", 0, false),
             (b"GET\r\n\r\nG", 0, true),
         ] {
-            let place = Crowd::of(8).join(Instant::now());
+            let place = Crowd::of(8, Arc::default()).join(Instant::now());
             let (progress, mut requests, mut from) = (place.progress(), OneByOne::default(), sent);
             handed(&mut requests, &mut from, progress);
             progress.has_request(Coming::Bytes(length));

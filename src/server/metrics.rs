@@ -10,6 +10,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::durations::Durations;
+use super::process_metrics::{ProcessFigures, ProcessMetrics};
 use super::request_counts::RequestCounts;
 use super::{AskedGrant, Directory, Endpoint, Exhausted, Outcome, Turn};
 use crate::oauth::{NumericDate, Seconds, base64url};
@@ -42,6 +43,24 @@ pub struct Metrics {
     key_expiry: Family<KeyLabels, Gauge>,
     authority_expiry: Family<AuthorityLabels, Gauge>,
     tls_not_after: Family<CertificateLabels, Gauge>,
+    connections: Gauge,
+    waiting: Family<WaitLabels, Gauge>,
+    process: ProcessMetrics,
+}
+
+/// How busy a node is at a moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Load {
+    /// Open connections of the public listener.
+    pub connections: usize,
+    /// Requests in the lines for a signature.
+    pub signatures: usize,
+    /// Refresh tokens that are on their way to be exchanged.
+    pub exchanges: usize,
+    /// Requests in line for a thread that may wait for the database.
+    pub storage: usize,
+    /// Requests in line for a thread that hashes passwords.
+    pub passwords: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +82,11 @@ struct CacheLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConnectionLabels {
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WaitLabels {
+    waits_for: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,7 +114,9 @@ struct CertificateLabels {
 
 impl Metrics {
     pub(super) fn new() -> Self {
-        let mut registry = Registry::with_prefix("keywheel");
+        let mut root = Registry::default();
+        let process = ProcessMetrics::new(&mut root);
+        let registry = root.sub_registry_with_prefix("keywheel");
         let requests = RequestCounts::new();
         registry.register("requests", "Requests by endpoint, grant and outcome", requests.family());
         let durations = Durations::new();
@@ -225,13 +251,21 @@ impl Metrics {
             Unit::Seconds,
             tls_not_after.clone(),
         );
+        let connections = Gauge::default();
+        registry.register(
+            "connections",
+            "Open connections of the public listener",
+            connections.clone(),
+        );
+        let waiting = Family::default();
+        registry.register("waiting_requests", "Requests that wait, by what for", waiting.clone());
         registry.register(
             "build",
             "The running program",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         Metrics {
-            registry,
+            registry: root,
             requests,
             durations,
             signatures,
@@ -255,7 +289,15 @@ impl Metrics {
             key_expiry,
             authority_expiry,
             tls_not_after,
+            connections,
+            waiting,
+            process,
         }
+    }
+
+    /// What the system says of the process now.
+    pub fn process(&self, figures: &ProcessFigures) {
+        self.process.set(figures);
     }
 
     /// Tells of the certificate that the listeners show now, and no longer of the one before.
@@ -323,7 +365,29 @@ impl Metrics {
             .set(swept.oldest.map_or(0, |oldest| now.since(oldest).get()));
     }
 
-    pub(super) fn render(&self, turn: &Turn, directory: &Directory, store: &Store, now: NumericDate) -> String {
+    fn load(&self, load: Load) {
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.connections.set(number(load.connections));
+        for (waits_for, waiting) in [
+            ("signature", load.signatures),
+            ("exchange", load.exchanges),
+            ("storage", load.storage),
+            ("password", load.passwords),
+        ] {
+            self.waiting
+                .get_or_create(&WaitLabels { waits_for })
+                .set(number(waiting));
+        }
+    }
+
+    pub(super) fn render(
+        &self,
+        turn: &Turn,
+        (directory, store): (&Directory, &Store),
+        load: Load,
+        now: NumericDate,
+    ) -> String {
+        self.load(load);
         let (hits, misses, entries) = directory.figures();
         for (result, figure) in [("hit", hits), ("miss", misses)] {
             self.cache_lookups

@@ -29,6 +29,7 @@ mod latest;
 mod metadata;
 mod metrics;
 pub mod password;
+mod process_metrics;
 mod quotas;
 mod registration;
 mod request_counts;
@@ -60,7 +61,8 @@ pub use grants::{Authorization, Beginning, Continuation, Exchange, GRANTS, Grant
 pub use introspection::{ActiveToken, Introspection};
 pub use issuer::TokenResponse;
 pub use metadata::Endpoints;
-pub use metrics::Metrics;
+pub use metrics::{Load, Metrics};
+pub use process_metrics::ProcessFigures;
 pub use quotas::QuotaLeft;
 pub use registration::{AddedSecret, BearerToken, ClientInformation, RegistrationRequest, RequestedMetadata};
 pub use request_counts::{AskedGrant, Endpoint, Outcome};
@@ -439,9 +441,9 @@ impl Server {
     }
 
     /// All metrics in the Prometheus text format.
-    pub fn render_metrics(&self, now: NumericDate) -> String {
-        self.metrics
-            .render(&self.wheel.turn(now), &self.directory, &self.store, now)
+    pub fn render_metrics(&self, load: Load, now: NumericDate) -> String {
+        let kept = (&self.directory, &self.store);
+        self.metrics.render(&self.wheel.turn(now), kept, load, now)
     }
 }
 

@@ -1,12 +1,17 @@
 //! What operators look at names what there is: alerts, dashboard and their document.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::refresh::for_people;
+use crate::refresh::{PASSWORD, for_people, refresh, session, sign_in};
 use crate::support::Database;
+use crate::support::http::{Request, send};
+use crate::support::postgres::Session;
+use crate::support::process::Folder;
 use crate::support::server::{JWKS, TOKEN, TestServer, metadata};
 
 fn read(path: &str) -> String {
@@ -42,7 +47,9 @@ fn metrics() -> BTreeMap<String, BTreeSet<String>> {
 
 /// The metrics that a text names, each with the labels that it chooses by.
 fn named(text: &str) -> Vec<(&str, Vec<&str>)> {
-    text.match_indices("keywheel_")
+    let ours = text.match_indices("keywheel_");
+    let of_the_process = text.match_indices("process_");
+    ours.chain(of_the_process)
         .map(|(at, _)| {
             let end = text[at..].find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap() + at;
             let chosen = text[end..]
@@ -68,7 +75,7 @@ fn alerts_and_dashboard_name_metrics_and_labels_that_there_are() {
             let known = there_are
                 .get(metric)
                 .unwrap_or_else(|| panic!("{file}: there is no {metric}"));
-            for label in labels.into_iter().filter(|label| *label != "instance") {
+            for label in labels.into_iter().filter(|label| !["instance", "job"].contains(label)) {
                 assert!(known.contains(label), "{file}: {metric} has no label {label}");
             }
         }
@@ -123,4 +130,66 @@ fn a_request_is_measured_by_its_endpoint_once_it_was_read() {
     assert_eq!(counted, [2.0, 0.0, 0.0]);
     assert_eq!(sample("bucket", "le=\"+Inf\",endpoint=\"token\""), 2.0);
     assert!(sample("sum", "endpoint=\"token\"") > 0.0);
+}
+
+fn await_until(reached: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What a sample says whose name and labels are these.
+fn sample(metrics: &str, name: &str) -> f64 {
+    let found = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("{name}: {metrics}")).parse().unwrap()
+}
+
+#[test]
+fn connections_and_those_who_wait_are_told() {
+    let database = Database::postgres();
+    let server = TestServer::start(database.url());
+    let client = server.client("app", for_people());
+    server.user("alice", PASSWORD);
+    // A token that this node exchanged: the next exchange takes no thread.
+    let begun = sign_in(&server, &client, &[]);
+    let known = session(&refresh(&server, &client, &begun.refresh, &[]));
+    let told = |name: &str| sample(&server.metrics(), name);
+    await_until(|| told("keywheel_connections") == 0.0);
+    let open: Vec<_> = (0..3).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    await_until(|| told("keywheel_connections") == 3.0);
+    drop(open);
+    await_until(|| told("keywheel_connections") == 0.0);
+    let waiting = |waits_for: &str| told(&format!("keywheel_waiting_requests{{waits_for=\"{waits_for}\"}}"));
+    for nobody in ["signature", "exchange", "storage", "password"] {
+        assert_eq!(waiting(nobody), 0.0, "{nobody}");
+    }
+    let holder = Session::open(database.url());
+    holder.execute("BEGIN; LOCK TABLE family_gate IN EXCLUSIVE MODE");
+    std::thread::scope(|scope| {
+        let refreshed = scope.spawn(|| refresh(&server, &client, &known.refresh, &[]));
+        await_until(|| waiting("exchange") == 1.0);
+        holder.execute("COMMIT");
+        assert_eq!(refreshed.join().unwrap().status, 200);
+    });
+    assert_eq!(waiting("exchange"), 0.0);
+}
+
+#[test]
+fn the_process_is_measured_under_the_names_that_other_programs_use() {
+    let folder = Folder::empty();
+    let made_at = std::fs::metadata(folder.path()).unwrap().modified().unwrap();
+    let begun = made_at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let served = folder.serve(&["--issuer", "http://127.0.0.1:1"]);
+    let metrics = send(served.management, &Request::get("/metrics"));
+    let told = |name: &str| sample(metrics.text(), name);
+    assert!(told("process_resident_memory_bytes") > 4e6 && told("process_resident_memory_bytes") < 1e9);
+    assert!(told("process_virtual_memory_bytes") > told("process_resident_memory_bytes"));
+    assert!(told("process_open_fds") > 5.0 && told("process_open_fds") < told("process_max_fds"));
+    assert!(told("process_threads") > 3.0);
+    assert!(told("process_cpu_seconds_total") > 0.0);
+    assert!((told("process_start_time_seconds") - begun).abs() < 60.0, "{begun}");
 }
