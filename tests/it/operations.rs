@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -19,6 +20,8 @@ fn read(path: &str) -> String {
 }
 
 const RULES: &str = "deploy/prometheus/keywheel.rules.yml";
+/// Tells of nodes that are well and of some that are not, and which alerts that means.
+const TRIALS: &str = "deploy/prometheus/keywheel.rules_test.yml";
 const DASHBOARD: &str = "deploy/grafana/keywheel.json";
 
 /// Every metric of a server that was asked a little, with its labels.
@@ -106,6 +109,35 @@ fn every_alert_has_its_section_in_the_document_and_every_section_its_alert() {
     for alert in alerts {
         let runbook = format!("runbook: docs/operations.md#{}\n", alert.to_lowercase());
         assert!(rules.contains(&runbook), "{runbook}");
+    }
+}
+
+#[test]
+fn alerts_ring_when_they_should_and_not_otherwise() {
+    for arguments in [["check", RULES], ["test", TRIALS]] {
+        let [what, file] = arguments;
+        let done = Command::new("promtool")
+            .args([what, "rules", file])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("Prometheus is not installed: run scripts/install-missing");
+        assert!(done.status.success(), "{what}: {done:?}");
+        assert!(
+            String::from_utf8_lossy(&done.stdout).contains("SUCCESS"),
+            "{what}: {done:?}"
+        );
+    }
+    // Each is tried on what it is about, and on what it is not about.
+    let trials = read(TRIALS);
+    let rules = read(RULES);
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let name = format!("alertname: {alert}\n");
+        let asked: Vec<bool> = trials
+            .split(&name)
+            .skip(1)
+            .map(|expected| expected.trim_start().starts_with("exp_alerts: []"))
+            .collect();
+        assert!(asked.contains(&true) && asked.contains(&false), "{alert}: {asked:?}");
     }
 }
 
