@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use aws_lc_rs::signature::ParsedPublicKey;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -6,7 +8,7 @@ use thiserror::Error;
 
 use super::algorithm::{jwa, verification};
 use super::{Certificate, CertificateError, KeyError, PublicKey, Signer, TrustAnchors};
-use crate::oauth::{Jwk, NumericDate, Seconds, SigningAlgorithm, Thumbprint, TokenType, base64url};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, Thumbprint, TokenType, base64url};
 use crate::timed::{Part, timed};
 
 /// The stored facts of a signing key, except its sealed private half. Everything else follows from them and from the time.
@@ -44,18 +46,47 @@ impl KeyRecord {
     }
 }
 
-/// A signing key in memory: its facts, its public half as it is published and, unless it was destroyed, its private half.
+/// A signing key in memory: its facts, its certificate and, unless it was destroyed, its private half.
 #[derive(Debug)]
 pub struct SigningKey {
     record: KeyRecord,
     certificate: Certificate,
-    jwk: Jwk,
-    jwk_json: String,
     signer: Option<Signer>,
-    /// The public half, parsed once.
+    /// Made again when somebody asks for it, where there is no private half: of retired keys there are ever more.
+    prepared: OnceLock<Prepared>,
+}
+
+/// What follows from the facts and is wanted of a key that is published.
+#[derive(Debug)]
+struct Prepared {
+    /// The public half as it is published.
+    jwk_json: String,
+    /// The public half, parsed.
     verifier: ParsedPublicKey,
     /// The protected headers in base64url, in the order of [`TokenType::ALL`].
     headers: [String; 2],
+}
+
+impl Prepared {
+    fn of(record: &KeyRecord, certificate: &Certificate) -> Result<Self, OpenFault> {
+        let jwk = certificate.public_key().jwk(record.alg, certificate.der());
+        if *jwk.kid() != record.kid {
+            return Err(OpenFault::OtherCertificate);
+        }
+        if certificate.public_key().key_type() != record.alg.key_type() {
+            return Err(OpenFault::OtherKeyType(record.alg));
+        }
+        Ok(Prepared {
+            jwk_json: serde_json::to_string(&jwk).map_err(|error| OpenFault::Json(error.to_string()))?,
+            verifier: ParsedPublicKey::new(verification(record.alg), certificate.public_key().spki())
+                .map_err(|error| OpenFault::SelfTest(error.to_string()))?,
+            headers: TokenType::ALL.map(|typ| {
+                // Neither an algorithm, a type nor a thumbprint holds a character that JSON escapes.
+                let (alg, kid) = (record.alg, &record.kid);
+                base64url(format!(r#"{{"alg":"{alg}","typ":"{typ}","kid":"{kid}"}}"#).as_bytes())
+            }),
+        })
+    }
 }
 
 impl SigningKey {
@@ -68,13 +99,7 @@ impl SigningKey {
             fault,
         };
         let certificate = Certificate::parse(&record.certificate).map_err(|error| fault(error.into()))?;
-        let jwk = certificate.public_key().jwk(record.alg, certificate.der());
-        if *jwk.kid() != record.kid {
-            return Err(fault(OpenFault::OtherCertificate));
-        }
-        if certificate.public_key().key_type() != record.alg.key_type() {
-            return Err(fault(OpenFault::OtherKeyType(record.alg)));
-        }
+        let prepared = Prepared::of(&record, &certificate).map_err(fault)?;
         let signer = pkcs8
             .map(|pkcs8| Signer::from_pkcs8(record.alg, pkcs8))
             .transpose()
@@ -85,23 +110,14 @@ impl SigningKey {
         {
             return Err(fault(OpenFault::OtherPrivateKey));
         }
-        let verifier = ParsedPublicKey::new(verification(record.alg), certificate.public_key().spki())
-            .map_err(|error| fault(OpenFault::SelfTest(error.to_string())))?;
-        let jwk_json = serde_json::to_string(&jwk).map_err(|error| fault(OpenFault::Json(error.to_string())))?;
-        let headers = TokenType::ALL.map(|typ| {
-            // Neither an algorithm, a type nor a thumbprint holds a character that JSON escapes.
-            base64url(format!(r#"{{"alg":"{}","typ":"{typ}","kid":"{kid}"}}"#, record.alg).as_bytes())
-        });
+        let can_sign = signer.is_some();
         let key = SigningKey {
             record,
             certificate,
-            jwk,
-            jwk_json,
             signer,
-            verifier,
-            headers,
+            prepared: if can_sign { prepared.into() } else { OnceLock::new() },
         };
-        if key.can_sign() {
+        if can_sign {
             key.self_test()?;
         }
         Ok(key)
@@ -124,7 +140,7 @@ impl SigningKey {
             cause,
         };
         let signer = self.signer.as_ref().ok_or_else(|| failed(None))?;
-        let [at_jwt, jwt] = &self.headers;
+        let [at_jwt, jwt] = &self.prepared().ok_or_else(|| failed(None))?.headers;
         let header = match typ {
             TokenType::AtJwt => at_jwt,
             TokenType::Jwt => jwt,
@@ -146,7 +162,8 @@ impl SigningKey {
 
     /// Whether this is the protected header of a token that this key may have signed.
     pub(super) fn has_header(&self, header: &str) -> bool {
-        self.headers.iter().any(|own| own == header)
+        self.prepared()
+            .is_some_and(|prepared| prepared.headers.iter().any(|own| own == header))
     }
 
     /// The claims of a token with one of this key's headers, if its signature is this key's.
@@ -154,7 +171,8 @@ impl SigningKey {
         let (signed, signature) = token.rsplit_once('.')?;
         let (_, claims) = signed.split_once('.')?;
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
-        self.verifier.verify_sig(signed.as_bytes(), &signature).ok()?;
+        let verifier = &self.prepared()?.verifier;
+        verifier.verify_sig(signed.as_bytes(), &signature).ok()?;
         BASE64_URL_SAFE_NO_PAD.decode(claims).ok()
     }
 
@@ -170,7 +188,8 @@ impl SigningKey {
             .map_err(|error| fault(error.to_string()))?;
         // Without a provider jsonwebtoken panics. Somebody else may have installed one, which serves as well.
         let _installed = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let published = serde_json::from_str(&self.jwk_json).map_err(|error| fault(error.to_string()))?;
+        let published =
+            serde_json::from_str(self.jwk_json().unwrap_or_default()).map_err(|error| fault(error.to_string()))?;
         let key = DecodingKey::from_jwk(&published).map_err(|error| fault(error.to_string()))?;
         let mut validation = Validation::new(jwa(self.record.alg));
         validation.required_spec_claims.clear();
@@ -204,14 +223,18 @@ impl SigningKey {
         self.certificate.public_key()
     }
 
-    /// The public half as it is published.
-    pub fn jwk(&self) -> &Jwk {
-        &self.jwk
+    /// The public half as it is published (RFC 7517 §4), as JSON.
+    pub(super) fn jwk_json(&self) -> Option<&str> {
+        Some(&self.prepared()?.jwk_json)
     }
 
-    /// The same as JSON.
-    pub(super) fn jwk_json(&self) -> &str {
-        &self.jwk_json
+    /// There always is something: whoever opened the key made it once.
+    fn prepared(&self) -> Option<&Prepared> {
+        if let Some(prepared) = self.prepared.get() {
+            return Some(prepared);
+        }
+        let prepared = Prepared::of(&self.record, &self.certificate).ok()?;
+        Some(self.prepared.get_or_init(|| prepared))
     }
 
     /// Whether the private half is here.
@@ -309,12 +332,29 @@ mod tests {
         );
     }
 
+    #[test]
+    fn without_its_private_half_a_key_is_published_and_verifies_as_before() {
+        for alg in SigningAlgorithm::ALL {
+            let key = of(alg);
+            let retired = SigningKey::open(testing::record_for(alg, 0, 1, 0, 0), None).unwrap();
+            assert!(
+                retired.prepared.get().is_none(),
+                "retired keys hold what they are asked for"
+            );
+            let token = key.sign_jwt(TokenType::AtJwt, b"{}").unwrap();
+            assert_eq!(retired.verify_jwt(&token).unwrap(), b"{}");
+            assert!(retired.has_header(token.split('.').next().unwrap()));
+            assert_eq!(retired.jwk_json().unwrap(), key.jwk_json().unwrap());
+            assert!(retired.sign_jwt(TokenType::AtJwt, b"{}").is_err());
+        }
+    }
+
     // J-04
     #[test]
     fn the_certificate_in_x5c_is_of_the_published_key() {
         for alg in SigningAlgorithm::ALL {
             let key = of(alg);
-            let jwk = serde_json::to_value(key.jwk()).unwrap();
+            let jwk: Value = serde_json::from_str(key.jwk_json().unwrap()).unwrap();
             let [x5c] = jwk["x5c"].as_array().unwrap().as_slice() else {
                 panic!("exactly one certificate: {jwk}");
             };
@@ -330,7 +370,6 @@ mod tests {
             assert_eq!(jwk["alg"], alg.as_str());
             assert_eq!(jwk["x5t#S256"], base64url(&certificate.sha256()));
             assert_eq!(jwk["kid"], certificate.public_key().thumbprint().as_str());
-            assert_eq!(serde_json::from_str::<Value>(key.jwk_json()).unwrap(), jwk);
         }
     }
 
@@ -372,7 +411,7 @@ mod tests {
                     part(&token, 0),
                     json!({"alg": alg.as_str(), "typ": typ.as_str(), "kid": key.kid().as_str()})
                 );
-                assert_eq!(testing::verify(&token, key.jwk_json()), Ok(claims.clone()));
+                assert_eq!(testing::verify(&token, key.jwk_json().unwrap()), Ok(claims.clone()));
                 let read = key.verify_jwt(&token).unwrap();
                 assert_eq!(serde_json::from_slice::<Value>(&read).unwrap(), claims);
                 assert!(!token.contains('=') && token.matches('.').count() == 2, "{token}");
@@ -384,7 +423,7 @@ mod tests {
     fn another_key_verifies_nothing() {
         let (one, other) = (opened(0, 0, 0).unwrap(), opened(1, 1, 1).unwrap());
         let token = one.sign_jwt(TokenType::Jwt, b"{}").unwrap();
-        assert!(testing::verify(&token, other.jwk_json()).is_err());
+        assert!(testing::verify(&token, other.jwk_json().unwrap()).is_err());
     }
 
     #[test]

@@ -65,22 +65,10 @@ impl Jwk {
     pub fn kid(&self) -> &Thumbprint {
         &self.kid
     }
-
-    /// SHA-256 of the certificate in base64url (RFC 7517 §4.9).
-    pub fn x5t_s256(&self) -> &str {
-        &self.x5t_s256
-    }
 }
 
 /// The name of the curve (RFC 7518 §6.2.1.1).
 const P256: &str = "P-256";
-
-/// What the JWKS endpoint serves (RFC 7517 §5).
-#[derive(Debug, Serialize)]
-pub struct JwkSet<'a> {
-    /// The published keys, newest first.
-    pub keys: Vec<&'a Jwk>,
-}
 
 /// The SHA-256 thumbprint of a public key (RFC 7638), which serves as its `kid`: the same key always has the same, and no two
 /// keys share one.

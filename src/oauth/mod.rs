@@ -37,7 +37,7 @@ pub use duration::{ParseSecondsError, Seconds};
 pub use error::{ErrorCode, OAuthError};
 pub use grant_type::GrantType;
 pub use issuer::{IssuerError, IssuerUrl};
-pub use jwk::{Jwk, JwkSet, Thumbprint, base64url, certificate_sha256};
+pub use jwk::{Jwk, Thumbprint, base64url, certificate_sha256};
 pub use lineage::Lineage;
 pub use metadata::ServerMetadata;
 pub use numeric_date::NumericDate;

@@ -9,7 +9,7 @@ use crate::keys::{
     CertificateError, ImportError, KNOWN_VERIFIERS, KeyRing, LongestLife, OpenError, Plan, RotationPolicy, SigningKey,
     Urgency,
 };
-use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, Thumbprint};
+use crate::oauth::{NumericDate, Seconds, SigningAlgorithm, Thumbprint, base64url};
 use crate::server::demand;
 use crate::server::rotation::load_ring;
 use crate::server::{Failure, Vault};
@@ -156,7 +156,7 @@ impl<'a> KeyAdmin<'a> {
                 activates_at: key.record().activates_at.to_string(),
                 retires_at: ring.superseded_at(kid).map(|at| at.to_string()),
                 removed_at: ring.removed_at(kid).map(|at| at.to_string()),
-                certificate_sha256: key.jwk().x5t_s256().to_owned(),
+                certificate_sha256: base64url(&key.certificate().sha256()),
                 certificate_not_after: key.certificate().not_after().to_string(),
             }
         };
