@@ -1,7 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use moka::Expiry;
 use moka::sync::Cache;
 
 use crate::keys::KeyRing;
@@ -18,6 +20,8 @@ pub(super) struct Verified {
     kid: Thumbprint,
     /// What it says.
     pub(super) claims: IssuedClaims,
+    /// How long it had to live.
+    left: Duration,
 }
 
 /// Most tokens remembered, of about a kilobyte each.
@@ -25,7 +29,21 @@ const MOST: u64 = 10_000;
 
 impl Default for VerifiedTokens {
     fn default() -> Self {
-        VerifiedTokens(Cache::new(MOST))
+        VerifiedTokens(Cache::builder().max_capacity(MOST).expire_after(WithTheToken).build())
+    }
+}
+
+/// Nobody asks for long about a token that has ended: its place is not kept until others need it.
+struct WithTheToken;
+
+impl Expiry<[u8; 32], Arc<Verified>> for WithTheToken {
+    fn expire_after_create(
+        &self,
+        _name: &[u8; 32],
+        verified: &Arc<Verified>,
+        _created_at: Instant,
+    ) -> Option<Duration> {
+        Some(verified.left)
     }
 }
 
@@ -38,9 +56,12 @@ impl VerifiedTokens {
             return state.is_published().then_some(verified);
         }
         let (key, payload) = ring.verify_jwt(token, now)?;
+        let claims: IssuedClaims = serde_json::from_slice(&payload).ok()?;
+        let left = u64::try_from(claims.exp.since(now).get()).unwrap_or(0);
         let verified = Arc::new(Verified {
             kid: key.kid().clone(),
-            claims: serde_json::from_slice(&payload).ok()?,
+            claims,
+            left: Duration::from_secs(left),
         });
         self.0.insert(name, Arc::clone(&verified));
         Some(verified)
