@@ -30,6 +30,7 @@ pub struct Metrics {
     database_statements: Counter,
     database_connections: Family<ConnectionLabels, Gauge>,
     database_away: Gauge,
+    database_leaves_writes: Gauge,
     log_lines_dropped: Counter,
     expired_rows: Gauge,
     oldest_expired: Gauge,
@@ -170,6 +171,12 @@ impl Metrics {
             "1 while nobody is let through to the database, because it did not answer",
             database_away.clone(),
         );
+        let database_leaves_writes = Gauge::default();
+        registry.register(
+            "database_leaves_writes",
+            "1 while nobody writes to the database, because it leaves who does without an answer",
+            database_leaves_writes.clone(),
+        );
         let log_lines_dropped = Counter::default();
         registry.register(
             "log_lines_dropped",
@@ -276,6 +283,7 @@ impl Metrics {
             database_statements,
             database_connections,
             database_away,
+            database_leaves_writes,
             log_lines_dropped,
             expired_rows,
             oldest_expired,
@@ -400,6 +408,7 @@ impl Metrics {
             .inner()
             .store(store.statements(), std::sync::atomic::Ordering::Relaxed);
         self.database_away.set(i64::from(store.is_away()));
+        self.database_leaves_writes.set(i64::from(store.leaves_writes()));
         let pool = store.pool();
         for (state, figure) in [("open", pool.connections), ("idle", pool.idle), ("max", pool.max)] {
             self.database_connections

@@ -43,6 +43,7 @@ mod secret_uses;
 mod standstill;
 mod successors;
 mod token;
+mod unwritten;
 mod usage;
 mod vault;
 mod verified_tokens;
@@ -89,6 +90,7 @@ use self::rotation::load_ring;
 use self::secret_uses::SecretUses;
 use self::standstill::Standstill;
 use self::successors::Successors;
+use self::unwritten::Unwritten;
 use self::usage::Usage;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{ClientId, GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
@@ -148,6 +150,7 @@ pub struct Server {
     usage: Usage,
     latest: Latest,
     standstill: Standstill,
+    unwritten: Unwritten,
     /// When anybody was served last before this process.
     served_at: Option<NumericDate>,
     watch: Watch,
@@ -223,6 +226,7 @@ impl Server {
             usage: Usage::new(cx.now),
             latest: Latest::new(cx.now),
             standstill: Standstill::default(),
+            unwritten: Unwritten::default(),
             served_at,
             watch,
             expiries: Expiries::default(),
@@ -352,7 +356,7 @@ impl Server {
 
     /// Says that a tick is over that began at `begun`, whatever came of it.
     pub fn ticked(&self, begun: NumericDate, now: NumericDate) {
-        if !self.directory.is_stale(begun, Seconds::new(0)) {
+        if !self.directory.is_stale(begun, Seconds::new(0)) && !self.store.leaves_writes() {
             self.standstill.followed(now);
         }
     }
@@ -366,22 +370,6 @@ impl Server {
     /// Says that the database did not write in time what it was asked for.
     pub fn held_up(&self, begun: NumericDate, ended: NumericDate) {
         self.standstill.held_up(begun, ended);
-    }
-
-    /// Writes down what was counted in memory, a bounded number of rows at a time. It is for reports: what fails is tried again, and
-    /// holds up nothing.
-    fn write_down(&self, now: NumericDate) {
-        for (what, written) in [
-            ("fetches", self.fetchers.flush(&self.store, now)),
-            ("secret uses", self.secret_uses.flush(&self.store, now)),
-            ("usage", self.usage.flush(&self.store, now)),
-            ("failure budgets", self.failures.flush(&self.store, now)),
-            ("audit seals", self.sealer.tick(&self.store, &self.vault, now)),
-        ] {
-            if let Err(error) = written {
-                tracing::warn!(event = "write_down.failed", what, %error, "tried again at the next tick");
-            }
-        }
     }
 
     /// Writes down what only this process knows, before it ends.

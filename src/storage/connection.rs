@@ -50,6 +50,14 @@ impl Conn {
         }
     }
 
+    /// Whether the server left a statement without an answer.
+    pub(super) fn was_silent(&self) -> bool {
+        match self {
+            Conn::Postgres(link) => link.was_silent(),
+            Conn::Sqlite(_) => false,
+        }
+    }
+
     /// Runs `intention` and tells apart why it failed.
     pub(super) fn run<T>(&mut self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
         let outcome = match self {

@@ -108,7 +108,7 @@ fn carry(parcels: &Mutex<Receiver<Parcel>>, pool: &Pool) -> bool {
 }
 
 fn carried(batch: &[Parcel], pool: &Pool) -> Result<Vec<bool>, Error> {
-    pool.run(|conn| match conn {
+    pool.write(|conn| match conn {
         Conn::Postgres(link) => shared_rotation::rotate(link, batch),
         Conn::Sqlite(_) => Ok(Vec::new()),
     })

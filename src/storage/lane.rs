@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel_async::async_connection_wrapper::BlockOn;
@@ -21,6 +21,7 @@ pub(super) struct Lane {
     driver: Option<AbortHandle>,
     limit: Duration,
     silences: Silences,
+    was_silent: Arc<AtomicBool>,
 }
 
 /// How often servers have fallen silent, counted by all connections to them. One that is older than the last time is not used again:
@@ -50,6 +51,7 @@ impl Lane {
             driver: None,
             limit,
             silences,
+            was_silent: Arc::default(),
         })
     }
 
@@ -58,6 +60,11 @@ impl Lane {
         let mut lane = self.clone();
         lane.driver = Some(driver);
         lane
+    }
+
+    /// Whether a statement was given up because there was no answer.
+    pub(super) fn was_silent(&self) -> bool {
+        self.was_silent.load(Ordering::Relaxed)
     }
 
     /// Hands the lane over to the connection that this thread makes next.
@@ -78,6 +85,7 @@ impl Lane {
                 Ok(output) => output,
                 Err(_too_slow) => {
                     self.silences.another();
+                    self.was_silent.store(true, Ordering::Relaxed);
                     // Without its driver the connection is closed, and whatever waits for it ends with an error.
                     driver.abort();
                     future.await

@@ -43,6 +43,7 @@ mod turn;
 mod url;
 mod usage;
 mod users;
+mod write_breaker;
 mod writer;
 
 pub use access_tokens::{AccessTokenState, EnabledUser, RevokedAccessToken};

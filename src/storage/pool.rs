@@ -4,6 +4,8 @@ use std::time::Duration;
 use super::breaker::Breaker;
 use super::connection::{Conn, Connections, LogFailures};
 use super::error::{Error, Fault};
+use super::postgres::Connector;
+use super::write_breaker::WriteBreaker;
 
 /// The pool of connections at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +21,25 @@ pub struct PoolState {
 /// Longest wait for a free connection, of which one is had while the database answers.
 const CHECKOUT: Duration = Duration::from_secs(1);
 
-/// Connections that are shared, and the [`Breaker`] in front of those to PostgreSQL. Cloning is cheap.
+/// Connections that are shared, and the breakers in front of those to PostgreSQL. Cloning is cheap.
 #[derive(Clone)]
 pub(super) struct Pool {
     connections: r2d2::Pool<Connections>,
-    breaker: Option<Arc<Breaker>>,
+    breakers: Option<Breakers>,
+}
+
+#[derive(Clone)]
+struct Breakers {
+    all: Arc<Breaker>,
+    writes: Arc<WriteBreaker>,
+}
+
+impl Breakers {
+    fn of(connector: &Connector, connections: &r2d2::Pool<Connections>) -> Self {
+        let all = Arc::new(Breaker::of(connector.clone(), connections.clone()));
+        let writes = Arc::new(WriteBreaker::of(connector.clone(), &all));
+        Breakers { all, writes }
+    }
 }
 
 impl Pool {
@@ -35,45 +51,81 @@ impl Pool {
             .connection_timeout(CHECKOUT)
             .error_handler(Box::new(LogFailures::default()))
             .build_unchecked(connections.clone());
-        let breaker = match connections {
-            Connections::Postgres(connector) => Some(Arc::new(Breaker::of((**connector).clone(), pool.clone()))),
+        let breakers = match connections {
+            Connections::Postgres(connector) => Some(Breakers::of(connector, &pool)),
             Connections::Sqlite { .. } => None,
         };
         Pool {
             connections: pool,
-            breaker,
+            breakers,
         }
     }
 
-    /// Runs `intention` on a connection. At once [`Error::Unavailable`] while the database is known to be away.
-    pub(super) fn run<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
-        let Some(breaker) = &self.breaker else {
-            return self.connections.get().map_err(Error::unavailable)?.run(intention);
+    /// Runs `intention`, which reads, on a connection. At once [`Error::Unavailable`] while the database is known to be away.
+    pub(super) fn read<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
+        match &self.breakers {
+            Some(breakers) => self.run(&breakers.all, intention).0,
+            None => self.connections.get().map_err(Error::unavailable)?.run(intention),
+        }
+    }
+
+    /// The same for one that writes. At once [`Error::Unavailable`] also while the database is known to leave what is written without
+    /// an answer.
+    pub(super) fn write<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
+        let Some(breakers) = &self.breakers else {
+            return self.read(intention);
         };
+        if breakers.writes.is_open() {
+            return Err(Error::unavailable(
+                "the database leaves what is written without an answer",
+            ));
+        }
+        let (outcome, was_silent) = self.run(&breakers.all, intention);
+        if was_silent {
+            breakers.writes.hung();
+        }
+        outcome
+    }
+
+    /// What came of it, and whether the server left a statement without an answer.
+    fn run<T>(
+        &self,
+        breaker: &Arc<Breaker>,
+        intention: impl FnOnce(&mut Conn) -> Result<T, Fault>,
+    ) -> (Result<T, Error>, bool) {
         if let Some(reason) = breaker.reason() {
-            return Err(Error::unavailable(reason));
+            return (Err(Error::unavailable(reason)), false);
         }
         let answers = breaker.answers();
-        // r2d2's error tells in words why the last attempt to connect failed.
-        let mut conn = self.connections.get().map_err(|error| {
-            // Where others were answered meanwhile the database is there, and the connections are too few.
-            if breaker.answers() == answers {
-                breaker.failed(&error);
+        let mut conn = match self.connections.get() {
+            Ok(conn) => conn,
+            // It tells in words why the last attempt to connect failed.
+            Err(error) => {
+                // Where others were answered meanwhile the database is there, and the connections are too few.
+                if breaker.answers() == answers {
+                    breaker.failed(&error);
+                }
+                return (Err(Error::unavailable(error)), false);
             }
-            Error::unavailable(error)
-        })?;
+        };
         let outcome = conn.run(intention);
         match &outcome {
             Err(error) if conn.is_lost() => breaker.failed(error),
             // A refusal is an answer.
             _ => breaker.answered(),
         }
-        outcome
+        (outcome, conn.was_silent())
     }
 
     /// Whether the database is known to be away.
     pub(super) fn is_away(&self) -> bool {
-        self.breaker.as_ref().is_some_and(|breaker| breaker.reason().is_some())
+        let breakers = self.breakers.as_ref();
+        breakers.is_some_and(|breakers| breakers.all.reason().is_some())
+    }
+
+    /// Whether the database is known to leave what is written without an answer.
+    pub(super) fn leaves_writes(&self) -> bool {
+        self.breakers.as_ref().is_some_and(|breakers| breakers.writes.is_open())
     }
 
     /// How many connections there are now.

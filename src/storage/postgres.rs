@@ -3,6 +3,7 @@
 //! Each connection has a runtime of its own, its [`Lane`]: no thread and no hop per query.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -68,6 +69,16 @@ pub(super) struct Link {
     made_after: u64,
     /// When it was last looked at.
     seen_at: Instant,
+}
+
+/// What came of writing what changes nothing.
+pub(super) enum Written {
+    /// The server said something to it.
+    Answered,
+    /// It said nothing in time.
+    Unanswered,
+    /// There is no server, or it was not waited for.
+    Pointless,
 }
 
 impl Connector {
@@ -151,6 +162,35 @@ impl Connector {
             silences: self.silences.clone(),
             made_after,
             seen_at: Instant::now(),
+        })
+    }
+
+    /// Writes what changes nothing, on a connection of its own, and waits for the answer as long as there is patience and a point in it:
+    /// as for a commit, no limit of the server's ends that.
+    pub(super) fn write_nothing(&self, patience: Duration, is_pointless: impl Fn() -> bool) -> Written {
+        let entered = alone(|| {
+            let lane = Lane::new(patience, Silences::default())?;
+            let (client, _driver) = lane.run(self.enter_one())?;
+            Ok((lane, client))
+        });
+        let Ok((lane, client)) = entered else {
+            return Written::Pointless;
+        };
+        let end = if self.are_in_transactions() { "; COMMIT" } else { "" };
+        let statement = format!("{NOTHING}{end}");
+        lane.run(async {
+            let begun = Instant::now();
+            let mut answer = pin!(client.simple_query(&statement));
+            loop {
+                match timeout(A_MOMENT, answer.as_mut()).await {
+                    Ok(Err(_lost)) if client.is_closed() => return Written::Pointless,
+                    // A refusal is an answer.
+                    Ok(_) => return Written::Answered,
+                    Err(_elapsed) if is_pointless() => return Written::Pointless,
+                    Err(_elapsed) if begun.elapsed() >= patience => return Written::Unanswered,
+                    Err(_elapsed) => {}
+                }
+            }
         })
     }
 
@@ -247,6 +287,11 @@ fn of_statements(words: String) -> String {
 }
 
 impl Link {
+    /// Whether a statement on it got no answer in time.
+    pub(super) fn was_silent(&self) -> bool {
+        self.lane.was_silent()
+    }
+
     /// Whether the connection is known to have ended.
     pub(super) fn is_over(&self) -> bool {
         self.driver.is_finished()
@@ -298,6 +343,8 @@ impl Link {
 /// until PostgreSQL analyzes them. All of keywheel's statements find their rows by an index, so no plan is made that is good for
 /// small tables alone. The cost that stands for "not so" must not pass for that of a long query, which is worth compiling.
 const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+/// A record in PostgreSQL's log that nobody reads. A transaction without one commits without waiting for anybody.
+const NOTHING: &str = "SELECT pg_logical_emit_message(true, 'keywheel', '')";
 /// Between two looks whether a connection in use lives.
 const A_MOMENT: Duration = Duration::from_millis(100);
 /// How much longer than the server a statement's caller waits.

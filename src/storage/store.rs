@@ -212,6 +212,12 @@ impl Store {
         self.inner.pool.is_away()
     }
 
+    /// Whether PostgreSQL left what was written without an answer, as it does while its synchronous standby is away, and nobody writes
+    /// until it does not.
+    pub fn leaves_writes(&self) -> bool {
+        self.inner.pool.leaves_writes()
+    }
+
     /// The same database; whatever an administrator makes through it is this creation. [`Error::Repeated`], and nothing was done,
     /// when there was one of that name already.
     #[must_use]
@@ -242,7 +248,7 @@ impl Store {
 
     /// One statement that reads, or several that need not see the same moment.
     pub(super) fn read<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
-        timed(self.part("read"), || self.inner.pool.run(intention))
+        timed(self.part("read"), || self.inner.pool.read(intention))
     }
 
     /// A part of a request that is done here.
@@ -261,7 +267,7 @@ impl Store {
     ) -> Result<T, Error> {
         timed(self.part("write"), || match &self.inner.company {
             Company::Writer(writer) => writer.submit(statement),
-            Company::Couriers(_) => self.inner.pool.run(statement),
+            Company::Couriers(_) => self.inner.pool.write(statement),
         })
     }
 
@@ -272,7 +278,7 @@ impl Store {
     ) -> Result<T, Error> {
         timed(self.part("write"), || match &self.inner.company {
             Company::Writer(writer) => writer.submit_repeatable(statement),
-            Company::Couriers(_) => self.inner.pool.run(statement),
+            Company::Couriers(_) => self.inner.pool.write(statement),
         })
     }
 
@@ -340,7 +346,7 @@ impl Store {
         };
         timed(self.part("transaction"), || match &self.inner.company {
             Company::Writer(writer) => writer.submit(transaction),
-            Company::Couriers(_) => self.inner.pool.run(|conn| conn.transaction(first, transaction)),
+            Company::Couriers(_) => self.inner.pool.write(|conn| conn.transaction(first, transaction)),
         })
     }
 }

@@ -7,6 +7,8 @@ from faults import done_under_load, were_refused, within
 from world import POSTGRES, World
 
 HOLDS = "the rules above"
+# The pool's, and those who ask whether it is over: the first ones, and one every few minutes.
+MOST_HANGING = 8 + 4
 
 
 def restart(binary, scale):
@@ -102,6 +104,35 @@ def read_only(binary, scale):
 
     with World(binary, POSTGRES) as world:
         return [done_under_load(world, "PostgreSQL is read-only", f"{HOLDS}; services get tokens all the time", act)]
+
+
+def standby_gone(binary, scale):
+    """The synchronous standby is away: what is written is on the primary's disk and must not be called so, and everything can be read."""
+    seconds = scale.of(8, 60)
+
+    def act(load):
+        def wait_for(standbys):
+            world.postgres.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{standbys}'")
+            world.postgres.sql("SELECT pg_reload_conf()")
+
+        since, hanging = time.monotonic(), 0
+        wait_for("gone")
+        while time.monotonic() - since < seconds:
+            time.sleep(1)
+            hanging = max(hanging, int(world.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")))
+        broken = were_refused(load, since)
+        # Those that were on their way when it went may have been told in time.
+        told = load.history.counts(since + 2)["refresh", "ok"]
+        if told:
+            broken.append(f"{told} exchanges were called done that no standby has")
+        if hanging > MOST_HANGING:
+            broken.append(f"{hanging} sessions wait for the standby")
+        wait_for("")
+        measured, late = within("back → serving", load.served_after(time.monotonic()), 5.0)
+        return [*measured, f"{hanging} sessions at most waited for the standby"], broken + late
+
+    with World(binary, POSTGRES) as world:
+        return [done_under_load(world, f"the synchronous standby is away for {seconds} s", f"{HOLDS}; services get tokens all the time; served ≤ 5 s after", act)]
 
 
 def pause(binary, scale):

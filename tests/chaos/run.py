@@ -34,6 +34,7 @@ FAULTS = {
     "slow": databases.slow,
     "torn": databases.torn,
     "read-only": databases.read_only,
+    "standby-gone": databases.standby_gone,
     "pause-postgres": databases.pause,
     "disk-full": machines.disk_full,
     "log-full": machines.log_full,
@@ -46,7 +47,7 @@ FAULTS = {
     "patroni": patroni.fail_over,
 }
 # Those that fit into two minutes, for each submission.
-SHORT = ["kill-sqlite", "kill-postgres", "restart", "black-hole", "torn", "read-only", "log-blocked", "log-full"]
+SHORT = ["kill-sqlite", "kill-postgres", "restart", "black-hole", "torn", "read-only", "standby-gone", "log-blocked", "log-full"]
 # Those that install what they need, or take long.
 ON_REQUEST = ["soak", "patroni"]
 

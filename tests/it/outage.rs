@@ -298,6 +298,50 @@ fn the_time_of_those_whose_turn_to_be_written_never_came_is_no_part_of_it_either
     });
 }
 
+// PostgreSQL whose synchronous standby is gone answers nobody who writes, and everybody who reads.
+#[test]
+fn the_time_in_which_writes_got_no_answer_is_no_part_of_it_either_and_services_get_tokens() {
+    let postgres = TestPostgres::start_durable();
+    let server = TestServer::start(&postgres.url("postgres"));
+    server.user("alice", "correct horse");
+    let (client, service) = (server.client("app", for_people()), server.client("billing", metadata()));
+    let first = session(&sign_in(&server, &client));
+    let lost = session(&refresh(&server, &client, &first.refresh, &[]));
+    let other = session(&sign_in(&server, &client));
+    server.server.begun(server.now());
+    postgres.wait_for_standby("gone");
+    let hung = refresh(&server, &client, &other.refresh, &[]);
+    assert_refused(&hung, 503, "temporarily_unavailable");
+    assert!(server.store.leaves_writes());
+    // Two minutes, in which nobody tries to refresh a token.
+    for _ in 0..120 {
+        server.advance(Seconds::new(1));
+        // What it cannot write down it tries again.
+        let _ = server.tick();
+        server.server.ticked(server.now(), server.now());
+        server.server.awake(server.now());
+        server.granted(&service, &[]);
+    }
+    let begun = Instant::now();
+    assert_refused(
+        &refresh(&server, &client, &lost.refresh, &[]),
+        503,
+        "temporarily_unavailable",
+    );
+    assert!(begun.elapsed() < Duration::from_secs(1), "nobody waits any more");
+    postgres.wait_for_standby("");
+    let begun = Instant::now();
+    while server.store.leaves_writes() {
+        assert!(begun.elapsed() < Duration::from_secs(3));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let again = refresh(&server, &client, &first.refresh, &[]);
+    assert_eq!(session(&again).refresh, lost.refresh);
+    // What got no answer was written.
+    let again = session(&refresh(&server, &client, &other.refresh, &[]));
+    session(&refresh(&server, &client, &again.refresh, &[]));
+}
+
 /// No exchange can be written while it is held, and everything can be read.
 const LOCK: &str = "BEGIN; LOCK TABLE family_gate IN EXCLUSIVE MODE";
 

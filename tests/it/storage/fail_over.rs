@@ -166,3 +166,43 @@ fn while_the_database_is_away_everybody_is_told_at_once_and_nobody_has_to_ask_fo
     }
     await_ping(&store);
 }
+
+// N-04: PostgreSQL whose synchronous standby is gone answers nobody who writes, and each who gives up leaves a session behind.
+#[test]
+fn while_writes_get_no_answer_one_waits_and_all_others_are_told_at_once_and_read() {
+    let server = TestPostgres::start_durable();
+    let url = server.url("postgres");
+    let settings = Settings {
+        statement_timeout: Duration::from_millis(500),
+        ..settings(&url)
+    };
+    let store = Store::open(&settings).unwrap();
+    store.migrate().unwrap();
+    create(&store, "before");
+    server.wait_for_standby("gone");
+    let created = |name: &str| store.create_client(&new_client(name), None, &event("client.created"));
+    let said = reason(created("hung"));
+    assert!(said.contains("closed"), "{said}");
+    let begun = Instant::now();
+    for number in 0..1_000 {
+        let said = reason(created(&format!("c{number}")));
+        assert!(said.contains("without an answer"), "{said}");
+        assert!(store.client(&id("before")).unwrap().is_some());
+    }
+    assert!(store.leaves_writes() && !store.is_away());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let pids = execute(&url, waiting).unwrap();
+    assert_eq!(pids.len(), 2, "the first one, and who asks whether it is over");
+    server.wait_for_standby("");
+    let begun = Instant::now();
+    while store.leaves_writes() {
+        assert!(begun.elapsed() < Duration::from_secs(3), "it is not noticed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    create(&store, "after");
+    assert!(
+        store.client(&id("hung")).unwrap().is_some(),
+        "it was written all the same"
+    );
+}

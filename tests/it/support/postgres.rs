@@ -239,6 +239,18 @@ impl TestPostgres {
     }
 
     /// Has a standby take over.
+    /// From now on a commit waits for the standby of that name, or for none.
+    pub(crate) fn wait_for_standby(&self, name: &str) {
+        let url = self.url("postgres");
+        execute(&url, &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).unwrap();
+        execute(&url, "SELECT pg_reload_conf()").unwrap();
+        // Each session reads it when it is asked something next; the last to hear of it is the process that knows the standbys.
+        let begun = Instant::now();
+        while execute(&url, "SHOW synchronous_standby_names").unwrap() != [name] {
+            assert!(begun.elapsed() < Duration::from_secs(10));
+        }
+    }
+
     pub(crate) fn promote(&self) {
         assert_eq!(execute(&self.url("postgres"), "SELECT pg_promote()").unwrap(), ["t"]);
     }
