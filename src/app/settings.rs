@@ -247,7 +247,7 @@ pub const SETTINGS: &[Setting] = &[
         "core_dumps",
         &["KEYWHEEL_CORE_DUMPS"],
         "false",
-        "whether a crash may leave a core dump, which holds private keys: true or false",
+        "whether a crash may leave a core dump, and processes of the same user read the memory, which holds private keys: true or false",
     ),
 ];
 

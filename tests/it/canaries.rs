@@ -66,7 +66,7 @@ impl<'d> Play<'d> {
     /// What must be secret among the settings stands in the file, not in the environment.
     fn staged(database: &'d Database, collector: &Collector) -> Self {
         let mut canaries = Canaries::default();
-        let folder = Folder::empty().with("KEYWHEEL_LOG", "json,trace");
+        let folder = Folder::empty().readable().with("KEYWHEEL_LOG", "json,trace");
         let mut url = database.url().to_owned();
         if url.starts_with("postgres")
             && !url
@@ -333,7 +333,7 @@ impl<'d> Play<'d> {
 // N-05: what is documented, that the environment of a process can be read, so a file is the better place.
 #[test]
 fn a_master_key_in_the_environment_stays_there_and_goes_nowhere_else() {
-    let folder = Folder::empty();
+    let folder = Folder::empty().readable();
     let mut canaries = Canaries::default();
     let key = "0123456789abcdef".repeat(4);
     canaries.keep_bytes("the master key", key.as_bytes());

@@ -6,7 +6,9 @@ pub(crate) mod search;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use keywheel::keys::MasterKey;
@@ -15,6 +17,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::support::http::{Request, send};
+use crate::support::postgres::unprivileged_user;
 use crate::support::process::{Folder, Served};
 use crate::support::server::{START, TOKEN};
 use crate::support::{Database, on_both};
@@ -28,6 +31,7 @@ fn no_private_byte_is_in_the_log_the_environment_the_database_a_backup_or_the_fo
     on_both(|database| {
         let folder = Folder::empty()
             .with("DATABASE_URL", database.url())
+            .readable()
             .with("KEYWHEEL_LOG", "json,trace");
         let served = folder.serve(&SERVE);
         let mut keys = private_keys(&folder, database);
@@ -61,7 +65,7 @@ fn no_private_byte_is_in_the_log_the_environment_the_database_a_backup_or_the_fo
 #[test]
 fn a_private_key_that_was_revoked_is_in_no_memory_of_the_server_seconds_later() {
     let database = Database::sqlite();
-    let folder = Folder::empty().with("DATABASE_URL", database.url());
+    let folder = Folder::empty().readable().with("DATABASE_URL", database.url());
     let client = client(&folder);
     let served = folder.serve(&SERVE);
     // The first was made before the server served, the second likewise and long before it signs, the others by the ticker.
@@ -84,7 +88,7 @@ fn a_private_key_that_was_revoked_is_in_no_memory_of_the_server_seconds_later() 
 #[test]
 fn a_private_key_that_has_retired_is_in_no_memory_of_the_server_seconds_later() {
     let database = Database::sqlite();
-    let folder = Folder::empty().with("DATABASE_URL", database.url());
+    let folder = Folder::empty().readable().with("DATABASE_URL", database.url());
     drop(folder.serve(&SERVE));
     let keys = private_keys(&folder, &database);
     let retires = active(&folder);
@@ -124,6 +128,30 @@ fn a_process_leaves_no_core_dump_unless_it_is_asked_to() {
     drop(served);
     let asked = folder.serve_with(&SERVE, &[("KEYWHEEL_CORE_DUMPS", "true")]);
     assert_eq!(limit(&asked.pid().to_string()).unwrap(), ours);
+}
+
+#[test]
+fn another_process_of_the_same_user_reads_nothing_of_it_unless_it_may_be_dumped() {
+    let user = unprivileged_user();
+    for (setting, is_read) in [("true", true), ("false", false)] {
+        let folder = Folder::empty();
+        let served = folder.serve_as(user, &SERVE, &[("KEYWHEEL_CORE_DUMPS", setting)]);
+        let mut reading = Command::new("head");
+        reading.args(["-c", "1", &format!("/proc/{}/environ", served.pid())]);
+        if let Some((user, group)) = user {
+            reading.uid(user).gid(group);
+        }
+        let read = reading.output().unwrap();
+        assert_eq!(read.status.success(), is_read, "{setting}: {read:?}");
+        assert_eq!(read.stdout.len(), usize::from(is_read), "{setting}: {read:?}");
+        // It is no worse a server for that.
+        let metrics = send(served.management, &Request::get("/metrics"));
+        let files = metrics
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix("process_open_fds "));
+        assert!(files.unwrap().parse::<u32>().unwrap() > 5, "{files:?}");
+    }
 }
 
 /// Every private key in the database, opened.

@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory;
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::cli::{Cli, Command, ServeArgs};
@@ -64,7 +66,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
     };
     let log = telemetry::start(&config.log, voice);
     if !config.core_dumps {
-        forbid_core_dumps();
+        keep_memory_private();
     }
     let clock = Arc::new(SteadyClock::start());
     let process = Process {
@@ -100,14 +102,19 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// From here on there are private keys in memory. The limit cannot be raised again, by nobody but root.
-fn forbid_core_dumps() {
+/// From here on there are private keys in memory. The limit for core dumps cannot be raised again, by nobody but root; and other
+/// processes of the same user can neither read the memory nor attach to the process.
+fn keep_memory_private() {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     if let Err(error) = setrlimit(Resource::Core, none) {
         tracing::warn!(%error, "a crash may leave a core dump, and private keys in it");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "other processes of this user may read private keys in memory");
     }
 }
 

@@ -35,6 +35,7 @@ fn private_line(pem: &str) -> &str {
 fn the_private_key_of_tls_is_nowhere_but_in_its_file() {
     let collector = Collector::start();
     let folder = Folder::empty()
+        .readable()
         .with("KEYWHEEL_LOG", "json,trace")
         .with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
         .with("KEYWHEEL_TLS_CERTIFICATE", "tls.pem")

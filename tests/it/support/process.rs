@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -50,6 +52,11 @@ impl Folder {
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Whoever runs the tests may look into the process, also without being root.
+    pub(crate) fn readable(self) -> Self {
+        self.with("KEYWHEEL_CORE_DUMPS", "true")
     }
 
     /// The same directory and settings, for another build of the program.
@@ -185,6 +192,23 @@ impl Folder {
     pub(crate) fn serve_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Served {
         let mut command = self.command(&["serve"]);
         command.args(arguments).envs(settings.iter().copied());
+        Folder::start(command)
+    }
+
+    /// The same as that user and group, to whom the folder is given; as this one where there is none.
+    pub(crate) fn serve_as(&self, user: Option<(u32, u32)>, arguments: &[&str], settings: &[(&str, &str)]) -> Served {
+        let Some((user, group)) = user else {
+            return self.serve_with(arguments, settings);
+        };
+        // Where they cannot read, there the program may be.
+        let program = self.path().join("keywheel");
+        std::fs::copy(&self.program, &program).unwrap();
+        for given in [self.path(), &program] {
+            chown(given, Some(user), Some(group)).unwrap();
+        }
+        let mut command = self.clean(program.to_str().unwrap());
+        command.arg("serve").args(arguments).envs(settings.iter().copied());
+        command.uid(user).gid(group);
         Folder::start(command)
     }
 
