@@ -76,6 +76,11 @@ impl SteadyClock {
         self.at_uptime(up())
     }
 
+    /// When the machine was started, in seconds since 1970, as far as is believed now.
+    pub(super) fn booted_at(&self) -> f64 {
+        self.believed.load(Ordering::Relaxed) as f64 / SECOND as f64
+    }
+
     fn at_uptime(&self, up: i64) -> NumericDate {
         date(up.saturating_add(self.believed.load(Ordering::Relaxed)))
     }

@@ -6,10 +6,10 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::server::ProcessFigures;
 
-/// What the system says of this process now; `None` where it has no `/proc`.
-pub(super) fn read() -> Option<ProcessFigures> {
+/// What the system says of this process now, on a machine that was started at `booted_at`, in seconds since 1970; `None` where it has no
+/// `/proc`. Of that it needs what is about processes alone, for more is not shown to everybody.
+pub(super) fn read(booted_at: f64) -> Option<ProcessFigures> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let booted_at = fs::read_to_string("/proc/stat").ok().as_deref().and_then(booted_at)?;
     let most_files = getrlimit(Resource::Nofile).current;
     let files = Files {
         open: open_files(Path::new("/proc/self/fd"))?,
@@ -36,7 +36,7 @@ struct Units {
 }
 
 /// Of proc_pid_stat(5). The name of the program stands in parentheses and may have any of them in it, and spaces.
-fn figures(stat: &str, booted_at: u64, files: Files, units: Units) -> Option<ProcessFigures> {
+fn figures(stat: &str, booted_at: f64, files: Files, units: Units) -> Option<ProcessFigures> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     // The first of them is the third.
@@ -46,21 +46,12 @@ fn figures(stat: &str, booted_at: u64, files: Files, units: Units) -> Option<Pro
     Some(ProcessFigures {
         processor_time: seconds(field(14)?.saturating_add(field(15)?)),
         threads: bytes(field(20)?),
-        begun_at: booted_at as f64 + seconds(field(22)?),
+        begun_at: booted_at + seconds(field(22)?),
         virtual_memory: bytes(field(23)?),
         resident_memory: bytes(field(24)?).saturating_mul(units.page),
         open_files: files.open,
         most_files: files.most,
     })
-}
-
-/// When the machine was started, in seconds since 1970.
-fn booted_at(stat: &str) -> Option<u64> {
-    stat.lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()
 }
 
 /// Since Linux 6.2 the folder's size is their number. Before, they have to be counted.
@@ -86,7 +77,7 @@ mod tests {
             ticks: 100,
         };
         let files = Files { open: 30, most: 1_024 };
-        let found = figures(stat, 1_900_000_000, files, units).unwrap();
+        let found = figures(stat, 1_900_000_000.0, files, units).unwrap();
         assert_eq!(
             found,
             ProcessFigures {
@@ -99,16 +90,12 @@ mod tests {
                 most_files: 1_024,
             }
         );
-        assert_eq!(figures("4711 (keywheel) S 1 2", 0, files, units), None);
-        assert_eq!(
-            booted_at("cpu 1 2\nbtime 1900000000\nprocesses 3\n"),
-            Some(1_900_000_000)
-        );
+        assert_eq!(figures("4711 (keywheel) S 1 2", 0.0, files, units), None);
     }
 
     #[test]
     fn this_process_has_files_memory_and_threads() {
-        let found = read().unwrap();
+        let found = read(0.0).unwrap();
         assert!(
             found.open_files >= 3 && found.open_files <= found.most_files,
             "{found:?}"

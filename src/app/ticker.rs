@@ -68,8 +68,8 @@ fn tell_dropped(server: &Server, lines: &LogLines, told: u64) -> u64 {
 }
 
 /// What the system says of the process, where it says anything.
-fn tell_process(server: &Server) {
-    if let Some(figures) = process_figures::read() {
+fn tell_process(server: &Server, booted_at: f64) {
+    if let Some(figures) = process_figures::read(booted_at) {
         server.metrics().process(&figures);
     }
 }
@@ -80,13 +80,15 @@ const INTERVAL: Duration = Duration::from_secs(1);
 impl Ticker {
     pub(super) fn start(mut ticking: Ticking) -> std::io::Result<Self> {
         ticking.journal.keep(&ticking.server.remembered());
-        tell_process(&ticking.server);
+        // Once, so that a clock which is put right does not look like a start.
+        let booted_at = ticking.clock.booted_at();
+        tell_process(&ticking.server, booted_at);
         let (stop, stopped) = channel();
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name("keywheel-ticker".to_owned())
             .spawn(move || {
-                tick_until(ticking, &stopped);
+                tick_until(ticking, booted_at, &stopped);
                 // Nobody may be waiting any more.
                 let _ = end.send(());
             })?;
@@ -100,7 +102,7 @@ impl Ticker {
     }
 }
 
-fn tick_until(ticking: Ticking, stopped: &Receiver<()>) {
+fn tick_until(ticking: Ticking, booted_at: f64, stopped: &Receiver<()>) {
     let Ticking {
         server,
         edge,
@@ -116,7 +118,7 @@ fn tick_until(ticking: Ticking, stopped: &Receiver<()>) {
         if let Some(lines) = &lines {
             told = tell_dropped(&server, lines, told);
         }
-        tell_process(&server);
+        tell_process(&server, booted_at);
         let begun = edge.now();
         let ticked = alone(|| {
             clock.follow(&store);
