@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    KeyPair, NameConstraints, SanType,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -41,6 +42,28 @@ impl Authority {
     /// One that this one certifies.
     pub(crate) fn below(&self, name: &str) -> Self {
         Authority(CertifiedIssuer::signed_by(authority_params(name), KeyPair::generate().unwrap(), &self.0).unwrap())
+    }
+
+    /// The same, with bounds for what it may certify in its turn.
+    pub(crate) fn below_with(&self, name: &str, bounds: Bounds) -> Self {
+        let mut params = authority_params(name);
+        match bounds {
+            Bounds::Names { permitted, excluded } => {
+                let subtrees = |names: &[&str]| {
+                    names
+                        .iter()
+                        .map(|name| GeneralSubtree::DnsName((*name).to_owned()))
+                        .collect()
+                };
+                params.name_constraints = Some(NameConstraints {
+                    permitted_subtrees: subtrees(permitted),
+                    excluded_subtrees: subtrees(excluded),
+                });
+            }
+            Bounds::NoOtherBelow => params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
+            Bounds::Nobody => params.is_ca = IsCa::ExplicitNoCa,
+        }
+        Authority(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
     }
 
     pub(crate) fn pem(&self) -> String {
@@ -79,6 +102,13 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "watcher");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        self.certified(params)
+    }
+
+    /// For somebody of that name in the DNS.
+    pub(crate) fn client_named(&self, name: &str) -> Pair {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.certified(params)
     }
 
@@ -124,6 +154,19 @@ impl Authority {
             .with_client_auth_cert(pair.chain(), pair.key())
             .unwrap()
     }
+}
+
+/// What an authority may certify (RFC 5280 §4.2.1.9, §4.2.1.10).
+pub(crate) enum Bounds<'a> {
+    /// Names below these, and not below those.
+    Names {
+        permitted: &'a [&'a str],
+        excluded: &'a [&'a str],
+    },
+    /// No further authority.
+    NoOtherBelow,
+    /// It is none.
+    Nobody,
 }
 
 fn authority_params(name: &str) -> CertificateParams {

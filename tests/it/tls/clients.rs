@@ -1,7 +1,7 @@
 //! Certificates of clients, which the management listener demands where there is an authority for them, and no other listener.
 
 use super::*;
-use crate::support::tls::Pair;
+use crate::support::tls::{Bounds, Pair};
 
 fn site_with(clients: &Authority) -> (Site, Served) {
     let site = Site::new();
@@ -45,6 +45,64 @@ fn the_management_listener_demands_a_certificate_of_the_named_authority() {
         assert_eq!(watch(&served, &client), expected, "{who}");
     }
     assert!(served.await_event("tls.client_refused")["cause"].is_string());
+}
+
+// S-08
+#[test]
+fn what_an_authority_may_not_certify_is_no_certificate() {
+    let clients = Authority::new("clients");
+    let (site, served) = site_with(&clients);
+    let watched = |chain: &[&Authority], mut pair: Pair| {
+        for authority in chain {
+            pair.certificate += &authority.pem();
+        }
+        watch(&served, &Arc::new(site.authority.trusting_and_showing(&pair)))
+    };
+    let names = |permitted, excluded| clients.below_with("names", Bounds::Names { permitted, excluded });
+    let permitting = names(&["watch.example"], &[]);
+    assert_eq!(
+        watched(&[&permitting], permitting.client_named("a.watch.example")),
+        Some(200)
+    );
+    assert_eq!(
+        watched(&[&permitting], permitting.client_named("watch.example.evil")),
+        None
+    );
+    let excluding = names(&[], &["watch.example"]);
+    assert_eq!(watched(&[&excluding], excluding.client_named("b.example")), Some(200));
+    assert_eq!(watched(&[&excluding], excluding.client_named("a.watch.example")), None);
+    // The bounds hold for all below, not for the next alone.
+    let below = permitting.below("further");
+    assert_eq!(watched(&[&below, &permitting], below.client_named("b.example")), None);
+    let last = clients.below_with("last", Bounds::NoOtherBelow);
+    assert_eq!(watched(&[&last], last.client()), Some(200));
+    let beyond = last.below("beyond");
+    assert_eq!(watched(&[&beyond, &last], beyond.client()), None);
+    let nobody = clients.below_with("nobody", Bounds::Nobody);
+    assert_eq!(watched(&[&nobody], nobody.client()), None);
+}
+
+// S-08: versions before it have advisories for just that.
+#[test]
+fn who_checks_certificates_is_of_a_version_without_known_holes_in_that() {
+    let lock = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
+    let versions: Vec<[u32; 3]> = lock
+        .split("[[package]]")
+        .filter(|package| package.contains("name = \"rustls-webpki\""))
+        .map(|package| package.split('"').nth(3).unwrap())
+        .map(|version| {
+            version
+                .split('.')
+                .map(|part| part.parse().unwrap())
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap()
+        })
+        .collect();
+    assert!(
+        !versions.is_empty() && versions.iter().all(|version| *version >= [0, 103, 13]),
+        "{versions:?}"
+    );
 }
 
 #[test]

@@ -76,8 +76,9 @@ rows! {
         pending "needs mutual TLS";
     "S-07" "A bound token without its certificate: 401."
         pending "needs mutual TLS";
-    "S-08" "Certificates at the edge of the rules are refused."
-        pending "needs mutual TLS";
+    "S-08" "Certificates at the edge of the rules are refused.":
+        "tls::clients::what_an_authority_may_not_certify_is_no_certificate",
+        "tls::clients::who_checks_certificates_is_of_a_version_without_known_holes_in_that";
     "S-09" "A long chain costs little.":
         "tls::clients::a_chain_of_a_hundred_certificates_costs_little_more_than_the_handshake",
         "tls::strangers::a_handshake_of_ten_megabytes_is_refused_at_its_first_record";
@@ -113,6 +114,7 @@ rows! {
         "server::client_auth::failures::tests::whoever_has_many_addresses_does_not_fill_the_trail";
     "N-04" "With all connections hung: 503 within seconds, and the key set is served.":
         "storage::fail_over::while_the_database_is_away_everybody_is_told_at_once_and_nobody_has_to_ask_for_it_to_be_back",
+        "storage::fail_over::while_writes_get_no_answer_one_waits_and_all_others_are_told_at_once_and_read",
         "storage::outages::a_lock_that_somebody_holds_is_waited_for_no_longer_than_a_statement_may_take";
     "N-05" "No secret is in logs, and none in what the database refuses to take.":
         "process::no_credential_is_ever_in_the_log",

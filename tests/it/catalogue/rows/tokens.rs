@@ -91,6 +91,8 @@ rows! {
     "R-10" "After a fail-over to a synchronous standby a used token stays used.":
         "outage::the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_answer",
         "outage::the_time_in_which_nothing_could_be_written_is_no_part_of_it_either",
+        "outage::the_time_in_which_writes_got_no_answer_is_no_part_of_it_either_and_services_get_tokens",
+        "outage::the_time_of_those_whose_turn_to_be_written_never_came_is_no_part_of_it_either",
         "outage::the_time_without_a_process_is_no_part_of_it_either",
         "quotas::a_lost_answer_is_fetched_whatever_is_left_of_the_quota",
         "quotas::a_lost_answer_of_another_node_is_fetched_whatever_is_left_of_the_quota",
@@ -149,7 +151,8 @@ rows! {
         "storage::families::neither_an_unknown_nor_an_expired_token_is_rotated";
     "R-24" "A clock that is set back revives nothing.":
         "refresh::a_clock_that_is_set_back_gives_no_token_its_life_back",
-        "server::latest::tests::a_clock_that_is_set_back_brings_nothing_back_and_one_that_was_absurd_is_put_right";
+        "server::latest::tests::a_clock_that_is_set_back_brings_nothing_back_and_one_that_was_absurd_is_put_right",
+        "server::latest::tests::a_clock_that_was_ahead_is_put_right_by_the_databases";
     "R-25" "A bound token without its key: refused."
         pending "needs DPoP or mutual TLS";
     "R-26" "A new password ends what was signed in with the old one.":
