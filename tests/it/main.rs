@@ -32,6 +32,8 @@ mod crashes;
 #[cfg(test)]
 mod deployment;
 #[cfg(test)]
+mod disk_errors;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod documents;

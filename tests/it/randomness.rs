@@ -6,10 +6,7 @@
 //! seeded anew.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
 use std::sync::atomic::Ordering;
 
 use crate::support::http::{Request, Response, send};
@@ -17,6 +14,7 @@ use crate::support::jwt::{part, verify_with};
 use crate::support::on_sqlite;
 use crate::support::process::{Folder, Served};
 use crate::support::server::{JWKS, Options, TOKEN, TestServer, metadata};
+use crate::support::strace::{Injection, injected};
 
 const SERVE: [&str; 2] = ["--issuer", "https://auth.example"];
 const PASSWORD: &str = "correct horse battery staple";
@@ -49,7 +47,7 @@ fn without_random_numbers_a_token_is_503_and_the_keys_are_served() {
 //
 #[test]
 fn a_server_that_gets_no_random_numbers_gives_no_token_lives_and_recovers() {
-    let folder = Folder::empty();
+    let folder = Folder::empty().readable();
     let secret = client(&folder);
     folder.with_input(
         &["user", "create", "alice", "--password-stdin"],
@@ -71,7 +69,7 @@ fn a_server_that_gets_no_random_numbers_gives_no_token_lives_and_recovers() {
             whole(&served, &token(&served, &secret));
             whole(&served, &login(&served, &secret));
         }
-        let Some(injection) = Injection::into(&served, &folder, error) else {
+        let Some(injection) = Injection::into(&served, &folder, "getrandom", &format!("error={error}")) else {
             return skip("what a running server does");
         };
         for _ in 0..TOKENS {
@@ -159,57 +157,6 @@ fn assert_unavailable(answer: &Response) {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(answer.json()["error"], "temporarily_unavailable");
     assert!(answer.header("retry-after").is_some());
-}
-
-/// strace in a running server: every random number that it asks the system for is refused.
-struct Injection {
-    strace: Child,
-    trace: PathBuf,
-}
-
-impl Injection {
-    /// `None` where strace is missing or may not look into other processes.
-    fn into(served: &Served, folder: &Folder, error: &str) -> Option<Self> {
-        let trace = folder.path().join("trace");
-        let strace = Command::new("strace")
-            .args(["-f", "-p", &served.pid().to_string(), "-e", "trace=getrandom"])
-            .args(["-e", &format!("inject=getrandom:error={error}"), "-o"])
-            .arg(&trace)
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut injection = Injection {
-            strace: strace.ok()?,
-            trace,
-        };
-        // It says so when it is in all threads; in those that begin later it is from their beginning.
-        let said = BufReader::new(injection.strace.stderr.take()?).lines().next();
-        let attached = said.and_then(Result::ok).is_some_and(|line| line.contains("attached"));
-        attached.then_some(injection)
-    }
-
-    /// Lets the server go on; returns how often it was refused.
-    fn end(mut self) -> usize {
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.strace),
-            rustix::process::Signal::INT,
-        )
-        .unwrap();
-        self.strace.wait().unwrap();
-        injected(&self.trace).unwrap_or_default()
-    }
-}
-
-impl Drop for Injection {
-    fn drop(&mut self) {
-        // A strace that is killed lets go of what it traced.
-        let _ = self.strace.kill();
-        let _ = self.strace.wait();
-    }
-}
-
-/// How many calls failed on purpose; `None` when nothing was traced.
-fn injected(trace: &PathBuf) -> Option<usize> {
-    Some(fs::read_to_string(trace).ok()?.matches("(INJECTED)").count())
 }
 
 fn skip(what: &str) {

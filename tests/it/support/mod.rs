@@ -14,6 +14,7 @@ pub(crate) mod jwt;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod strace;
 pub(crate) mod tls;
 
 /// A fresh, empty database.

@@ -105,6 +105,7 @@ rows! {
         "http::sampled::tests::a_second_has_so_many_lines_and_the_next_tells_of_those_left_out",
         "logs::a_log_that_cannot_be_written_stops_nothing";
     "N-02" "With a full disk: 503 for what is written, and the key set is served.":
+        "disk_errors::a_disk_that_fails_now_and_then_is_not_now_and_never_a_lost_or_a_second_token",
         "logs::a_log_that_cannot_be_written_stops_no_answer_and_its_lines_are_counted",
         "app::log_lines::tests::lines_that_cannot_be_written_are_counted_and_the_thread_lives_on",
         "storage::writer::tests::a_full_database_is_unavailable_and_works_again_when_there_is_room";
