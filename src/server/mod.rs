@@ -301,6 +301,7 @@ impl Server {
     /// Learns what other nodes and the command line changed, and says whether this node may change anything itself.
     pub fn follow(&self, now: NumericDate) -> Result<Following, Failure> {
         self.latest.at(now);
+        self.store.look_for_waiting_commits()?;
         self.watch(now)?;
         if self.directory.poll(now)? {
             self.wheel.distrust();

@@ -87,6 +87,10 @@ impl Server {
         let scope = granted_scope(&authorization.within, parameters)?;
         let audiences = self.granted_audiences(&authorization.within, parameters)?;
         authorization.continuation.narrow_to(&scope, &audiences);
+        if authorization.continuation.is_written_down() && !self.store.takes_writes() {
+            // Sooner than after a signature for nothing.
+            return Err(Failure::Unavailable("the database takes no writes now", None).into());
+        }
         let key = self.wheel.signer(registered.client.metadata.signing_alg, cx.now)?;
         let client = &registered.client;
         // Given back wherever this ends without a token.

@@ -1,28 +1,26 @@
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::Server;
-use crate::oauth::NumericDate;
+use crate::oauth::{NumericDate, Seconds};
 
-/// What is counted in memory and could not be written down. The log tells when that begins and when it is over, not once a second.
+/// When the log was told last of what was counted in memory and could not be written down: not each time, which is once a second.
 #[derive(Debug, Default)]
-pub(super) struct Unwritten(Mutex<BTreeSet<&'static str>>);
+pub(super) struct Unwritten(Mutex<BTreeMap<&'static str, NumericDate>>);
+
+/// Time between two lines about the same.
+const TELL_EVERY: Seconds = Seconds::minutes(10);
 
 impl Unwritten {
-    /// What came of an attempt.
-    fn tried<E: fmt::Display>(&self, what: &'static str, outcome: Result<(), E>) {
-        let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(()) if unwritten.remove(what) => {
-                tracing::info!(event = "write_down.recovered", what, "it is written down again");
-            }
-            Ok(()) => {}
-            Err(error) if unwritten.insert(what) => {
-                tracing::warn!(event = "write_down.failed", what, %error, "tried again each second until it succeeds");
-            }
-            Err(_) => {}
+    /// Whether the log is to be told now that this failed.
+    fn is_news(&self, what: &'static str, now: NumericDate) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_told = |at: &NumericDate| *at <= now && now.since(*at) < TELL_EVERY;
+        if told.get(what).is_some_and(is_told) {
+            return false;
         }
+        told.insert(what, now);
+        true
     }
 }
 
@@ -37,7 +35,29 @@ impl Server {
             ("failure budgets", self.failures.flush(&self.store, now)),
             ("audit seals", self.sealer.tick(&self.store, &self.vault, now)),
         ] {
-            self.unwritten.tried(what, written);
+            if let Err(error) = written
+                && self.unwritten.is_news(what, now)
+            {
+                tracing::warn!(event = "write_down.failed", what, %error, "tried again until it succeeds");
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_told_once_in_a_while_of_each() {
+        let at = NumericDate::from_epoch;
+        let unwritten = Unwritten::default();
+        assert!(unwritten.is_news("usage", at(1_000)) && unwritten.is_news("fetches", at(1_001)));
+        assert!((1_000..1_600).all(|now| !unwritten.is_news("usage", at(now))));
+        assert!(unwritten.is_news("usage", at(1_600)) && !unwritten.is_news("usage", at(1_601)));
+        assert!(
+            unwritten.is_news("usage", at(0)),
+            "a clock that was set back is no reason to be silent"
+        );
     }
 }

@@ -39,19 +39,11 @@ pub fn database_url(data: &[u8]) {
             assert!(!url.may_be_overheard() && !text.contains('?'));
         }
         Target::Postgres(target) => {
-            let password = target.config.get_password().unwrap_or_default();
-            let others = [target.config.get_user(), target.config.get_dbname()];
-            let hosts = target.config.get_hosts().iter().map(|host| match host {
-                Host::Tcp(name) => name.clone(),
-                Host::Unix(path) => path.display().to_string(),
-            });
-            let others: Vec<String> = others.into_iter().flatten().map(str::to_owned).chain(hosts).collect();
-            let others = format!("postgres://:[REDACTED]@?sslmode=require {}", others.join(" "));
-            if password.len() >= 6
-                && let Ok(password) = std::str::from_utf8(password)
-                && !others.contains(password)
-            {
-                assert!(!shown.contains(password), "{shown}");
+            // What is shown does not depend on the password, so it says nothing of it.
+            if target.config.get_password().is_some() {
+                let mut other = target.clone();
+                other.config.password("another");
+                assert_eq!(shown, DatabaseUrl(Target::Postgres(other)).to_string());
             }
             let is_foreign = |host: &Host| matches!(host, Host::Tcp(name) if name.parse().is_ok_and(|address: std::net::IpAddr| !address.is_loopback()));
             let foreign = target.config.get_hosts().iter().any(is_foreign);

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,12 @@ impl Breakers {
         let writes = Arc::new(WriteBreaker::of(connector.clone(), &all));
         Breakers { all, writes }
     }
+
+    fn let_through(&self) -> Result<(), Error> {
+        self.all
+            .reason()
+            .map_or(Ok(()), |reason| Err(Error::unavailable(reason)))
+    }
 }
 
 impl Pool {
@@ -63,10 +70,15 @@ impl Pool {
 
     /// Runs `intention`, which reads, on a connection. At once [`Error::Unavailable`] while the database is known to be away.
     pub(super) fn read<T>(&self, intention: impl FnOnce(&mut Conn) -> Result<T, Fault>) -> Result<T, Error> {
-        match &self.breakers {
-            Some(breakers) => self.run(&breakers.all, intention).0,
-            None => self.connections.get().map_err(Error::unavailable)?.run(intention),
+        let Some(breakers) = &self.breakers else {
+            return self.connections.get().map_err(Error::unavailable)?.run(intention);
+        };
+        breakers.let_through()?;
+        let (outcome, was_silent) = self.run(&breakers.all, intention);
+        if was_silent {
+            breakers.writes.read_was_silent();
         }
+        outcome
     }
 
     /// The same for one that writes. At once [`Error::Unavailable`] also while the database is known to leave what is written without
@@ -75,6 +87,7 @@ impl Pool {
         let Some(breakers) = &self.breakers else {
             return self.read(intention);
         };
+        breakers.let_through()?;
         if breakers.writes.is_open() {
             return Err(Error::unavailable(
                 "the database leaves what is written without an answer",
@@ -93,28 +106,36 @@ impl Pool {
         breaker: &Arc<Breaker>,
         intention: impl FnOnce(&mut Conn) -> Result<T, Fault>,
     ) -> (Result<T, Error>, bool) {
-        if let Some(reason) = breaker.reason() {
-            return (Err(Error::unavailable(reason)), false);
-        }
         let answers = breaker.answers();
+        let failed = |error: &dyn fmt::Display| {
+            // Where others were answered meanwhile the database is there: connections are too few, or this alone has to wait.
+            if breaker.answers() == answers {
+                breaker.failed(error);
+            }
+        };
         let mut conn = match self.connections.get() {
             Ok(conn) => conn,
             // It tells in words why the last attempt to connect failed.
             Err(error) => {
-                // Where others were answered meanwhile the database is there, and the connections are too few.
-                if breaker.answers() == answers {
-                    breaker.failed(&error);
-                }
+                failed(&error);
                 return (Err(Error::unavailable(error)), false);
             }
         };
         let outcome = conn.run(intention);
         match &outcome {
+            Err(error) if conn.was_silent() => failed(error),
             Err(error) if conn.is_lost() => breaker.failed(error),
             // A refusal is an answer.
             _ => breaker.answered(),
         }
         (outcome, conn.was_silent())
+    }
+
+    /// Somebody's commit was found to wait for so long that nobody who writes is answered.
+    pub(super) fn found_waiting(&self) {
+        if let Some(breakers) = &self.breakers {
+            breakers.writes.hung();
+        }
     }
 
     /// Whether the database is known to be away.

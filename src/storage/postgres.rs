@@ -15,7 +15,7 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -75,8 +75,10 @@ pub(super) struct Link {
 pub(super) enum Written {
     /// The server said something to it.
     Answered,
-    /// It said nothing in time.
+    /// It said nothing in time, or ended the session.
     Unanswered,
+    /// There is no further connection for this, as the server says.
+    NoRoom,
     /// There is no server, or it was not waited for.
     Pointless,
 }
@@ -167,31 +169,45 @@ impl Connector {
 
     /// Writes what changes nothing, on a connection of its own, and waits for the answer as long as there is patience and a point in it:
     /// as for a commit, no limit of the server's ends that.
-    pub(super) fn write_nothing(&self, patience: Duration, is_pointless: impl Fn() -> bool) -> Written {
-        let entered = alone(|| {
+    pub(super) fn write_nothing(&self, patience: Duration, is_pointless: impl FnMut() -> bool) -> Written {
+        let written = alone(|| {
             let lane = Lane::new(patience, Silences::default())?;
             let (client, _driver) = lane.run(self.enter_one())?;
-            Ok((lane, client))
+            Ok(lane.run(self.answer_to_nothing(&client, patience, is_pointless)))
         });
-        let Ok((lane, client)) = entered else {
-            return Written::Pointless;
-        };
+        match written {
+            Ok(written) => written,
+            Err(error) if error.is_full => Written::NoRoom,
+            Err(_) => Written::Pointless,
+        }
+    }
+
+    async fn answer_to_nothing(
+        &self,
+        client: &Client,
+        patience: Duration,
+        mut is_pointless: impl FnMut() -> bool,
+    ) -> Written {
+        let begun = Instant::now();
         let end = if self.are_in_transactions() { "; COMMIT" } else { "" };
         let statement = format!("{NOTHING}{end}");
-        lane.run(async {
-            let begun = Instant::now();
-            let mut answer = pin!(client.simple_query(&statement));
-            loop {
-                match timeout(A_MOMENT, answer.as_mut()).await {
-                    Ok(Err(_lost)) if client.is_closed() => return Written::Pointless,
-                    // A refusal is an answer.
-                    Ok(_) => return Written::Answered,
-                    Err(_elapsed) if is_pointless() => return Written::Pointless,
-                    Err(_elapsed) if begun.elapsed() >= patience => return Written::Unanswered,
-                    Err(_elapsed) => {}
+        let mut answer = pin!(client.simple_query(&statement));
+        loop {
+            match timeout(A_MOMENT, answer.as_mut()).await {
+                Ok(Ok(_)) => return Written::Answered,
+                // A refusal of the statement is an answer, and the end of the session none.
+                Ok(Err(error)) => {
+                    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+                    return match severity {
+                        Some(Severity::Error) => Written::Answered,
+                        _ => Written::Unanswered,
+                    };
                 }
+                Err(_elapsed) if is_pointless() => return Written::Pointless,
+                Err(_elapsed) if begun.elapsed() >= patience => return Written::Unanswered,
+                Err(_elapsed) => {}
             }
-        })
+        }
     }
 
     /// The first of the servers that is what is wanted. Each has its own time: one that keeps silent must not use up the others'.

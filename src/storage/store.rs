@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel::RunQueryDsl;
 use diesel::dsl::sql;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::audit::{self, AuditEvent};
 use super::changes::{self, ChangeKind};
@@ -212,6 +212,27 @@ impl Store {
         self.inner.pool.is_away()
     }
 
+    /// Whether it is worth trying to write, as far as is known.
+    pub fn takes_writes(&self) -> bool {
+        !self.is_away() && !self.leaves_writes()
+    }
+
+    /// Looks whether a commit of this role, from whatever node, waits for PostgreSQL's synchronous standby for long: then nobody who
+    /// writes is answered, and this node need not find out by itself. Costs nothing on SQLite.
+    pub fn look_for_waiting_commits(&self) -> Result<(), Error> {
+        if self.leaves_writes() || matches!(self.inner.connections, Connections::Sqlite { .. }) {
+            return Ok(());
+        }
+        let is_one = self.read(|conn| match conn {
+            Conn::Sqlite(_) => Ok(false),
+            Conn::Postgres(link) => Ok(diesel::select(sql::<Bool>(A_COMMIT_WAITS)).get_result(&mut link.connection)?),
+        })?;
+        if is_one {
+            self.inner.pool.found_waiting();
+        }
+        Ok(())
+    }
+
     /// Whether PostgreSQL left what was written without an answer, as it does while its synchronous standby is away, and nobody writes
     /// until it does not.
     pub fn leaves_writes(&self) -> bool {
@@ -380,6 +401,9 @@ const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(7743783864391134053)";
 ///
 /// The two modes conflict with each other and not with that of a mere reader, such as a backup.
 const CLOSED_GATE: &str = "LOCK TABLE family_gate IN EXCLUSIVE MODE";
+/// Longer than any standby takes that is there. A role sees what its own sessions do.
+const A_COMMIT_WAITS: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'SyncRep' \
+    AND state_change < clock_timestamp() - interval '3 seconds')";
 /// Those of three settings that are off.
 const FORGETFUL: &str = "concat_ws(' ', CASE current_setting('fsync') WHEN 'off' THEN 'fsync' END, \
     CASE current_setting('full_page_writes') WHEN 'off' THEN 'full_page_writes' END, \

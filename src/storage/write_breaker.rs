@@ -2,10 +2,10 @@
 //!
 //! It does so while its synchronous standby is away: a commit waits for the standby, and no timeout of the server's ends that. Whoever
 //! gives up leaves a session behind that goes on waiting, so that a node which tries again and again uses up the sessions that there
-//! are, and then nobody can read either. So after the first commit that got no answer in time nobody writes but one thread, until it
-//! gets one.
+//! are, and then nobody can read either. So after the first commit that is known to wait nobody writes but one thread, until it gets
+//! an answer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -15,9 +15,11 @@ use super::postgres::{Connector, Written};
 
 /// How long the first attempt may go unanswered, and how long any may: the answer could have been lost on its way. Each attempt that is
 /// given up leaves a session behind, so each may take twice as long as the one before.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(300)];
+const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(600)];
 /// Time between two attempts.
 const TRY_EVERY: Duration = Duration::from_millis(100);
+/// Most of the time it was a network or a process that stood still, and the first attempt is answered at once.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Knows whether what is written is left without an answer.
 pub(super) struct WriteBreaker {
@@ -25,6 +27,8 @@ pub(super) struct WriteBreaker {
     /// Knows whether there is a database at all.
     breaker: Arc<Breaker>,
     is_open: AtomicBool,
+    /// How often who read got no answer in time: connections may lead nowhere any more.
+    silent_reads: AtomicU64,
 }
 
 impl WriteBreaker {
@@ -34,6 +38,7 @@ impl WriteBreaker {
             connector,
             breaker: Arc::clone(breaker),
             is_open: AtomicBool::new(false),
+            silent_reads: AtomicU64::new(0),
         }
     }
 
@@ -42,15 +47,16 @@ impl WriteBreaker {
         self.is_open.load(Ordering::Acquire)
     }
 
-    /// What was written got no answer in time. The first one has somebody ask whether anything does.
+    /// What was read got no answer in time.
+    pub(super) fn read_was_silent(&self) {
+        self.silent_reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was written got no answer in time, here or at another node. The first one has somebody ask whether anything does.
     pub(super) fn hung(self: &Arc<Self>) {
         if self.is_open.swap(true, Ordering::AcqRel) {
             return;
         }
-        tracing::warn!(
-            event = "database.leaves_writes",
-            "the database leaves who writes without an answer, as PostgreSQL does while its synchronous standby is away: answering 503 at once until it does not"
-        );
         let breaker = Arc::downgrade(self);
         let asking = Builder::new()
             .name("write-probe".to_owned())
@@ -65,9 +71,14 @@ impl WriteBreaker {
         self.is_open.store(false, Ordering::Release);
     }
 
-    /// Writes once, unless somebody asks already whether the database is back.
-    fn attempt(self: &Arc<Self>, patience: Duration) -> Written {
-        let is_pointless = || self.breaker.reason().is_some() || Arc::strong_count(self) == 1;
+    /// Writes once, unless somebody asks already whether the database is back. `wait` is called while there is no answer.
+    fn attempt(self: &Arc<Self>, patience: Duration, wait: &mut dyn FnMut()) -> Written {
+        let reads = self.silent_reads.load(Ordering::Relaxed);
+        let mut is_pointless = || {
+            wait();
+            let leads_nowhere = self.silent_reads.load(Ordering::Relaxed) != reads;
+            self.breaker.reason().is_some() || leads_nowhere || Arc::strong_count(self) == 1
+        };
         if is_pointless() {
             return Written::Pointless;
         }
@@ -77,18 +88,30 @@ impl WriteBreaker {
 
 /// Writes until that is answered, or nobody wants to know any more.
 fn ask(breaker: &Weak<WriteBreaker>) {
-    let begun = Instant::now();
+    let (begun, mut is_told) = (Instant::now(), false);
     let [mut patience, most_patience] = PATIENCE;
     while let Some(breaker) = breaker.upgrade() {
-        match breaker.attempt(patience) {
-            Written::Answered => {
-                let lasted = begun.elapsed();
-                tracing::info!(
-                    event = "database.answers_writes",
-                    ?lasted,
-                    "the database answers who writes again"
+        let mut tell = || {
+            if !is_told && begun.elapsed() > TELL_AFTER && breaker.breaker.reason().is_none() {
+                is_told = true;
+                tracing::warn!(
+                    event = "database.leaves_writes",
+                    "the database answers who reads, and nobody who writes, as PostgreSQL does while its synchronous standby is away"
                 );
+            }
+        };
+        match breaker.attempt(patience, &mut tell) {
+            // Where there is no connection for this, those of the pool have to find out.
+            Written::Answered | Written::NoRoom => {
                 breaker.close();
+                if is_told {
+                    let lasted = begun.elapsed();
+                    tracing::info!(
+                        event = "database.answers_writes",
+                        ?lasted,
+                        "who writes is let through again"
+                    );
+                }
                 return;
             }
             Written::Unanswered => patience = (patience * 2).min(most_patience),

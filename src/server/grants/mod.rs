@@ -118,6 +118,11 @@ pub struct Beginning {
 
 impl Continuation {
     /// RFC 6749 §6, RFC 8707 §2.2: a family that begins holds what this request was granted, and a refresh never more. Where no
+    /// Whether something is to be written before it is answered.
+    pub(super) fn is_written_down(&self) -> bool {
+        matches!(self, Continuation::Begin(_) | Continuation::Rotate(_))
+    }
+
     /// audience is registered the token is for the issuer, and that is not a matter of the family.
     pub(super) fn narrow_to(&mut self, scope: &Scope, audiences: &Audiences) {
         if let Continuation::Begin(beginning) = self {

@@ -171,38 +171,49 @@ fn while_the_database_is_away_everybody_is_told_at_once_and_nobody_has_to_ask_fo
 #[test]
 fn while_writes_get_no_answer_one_waits_and_all_others_are_told_at_once_and_read() {
     let server = TestPostgres::start_durable();
-    let url = server.url("postgres");
     let settings = Settings {
         statement_timeout: Duration::from_millis(500),
-        ..settings(&url)
+        ..settings(&server.url("postgres"))
     };
-    let store = Store::open(&settings).unwrap();
+    let [store, of_another_node] = [(); 2].map(|()| Store::open(&settings).unwrap());
     store.migrate().unwrap();
     create(&store, "before");
-    server.wait_for_standby("gone");
-    let created = |name: &str| store.create_client(&new_client(name), None, &event("client.created"));
-    let said = reason(created("hung"));
+    server.expects_a_standby();
+    let created = |store: &Store, name: &str| store.create_client(&new_client(name), None, &event("client.created"));
+    let said = reason(created(&store, "hung"));
     assert!(said.contains("closed"), "{said}");
     let begun = Instant::now();
     for number in 0..1_000 {
-        let said = reason(created(&format!("c{number}")));
+        let said = reason(created(&store, &format!("c{number}")));
         assert!(said.contains("without an answer"), "{said}");
         assert!(store.client(&id("before")).unwrap().is_some());
     }
-    assert!(store.leaves_writes() && !store.is_away());
+    assert!(store.leaves_writes() && !store.takes_writes() && !store.is_away());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    let waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    let pids = execute(&url, waiting).unwrap();
-    assert_eq!(pids.len(), 2, "the first one, and who asks whether it is over");
-    server.wait_for_standby("");
-    let begun = Instant::now();
-    while store.leaves_writes() {
-        assert!(begun.elapsed() < Duration::from_secs(3), "it is not noticed");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    create(&store, "after");
+    // Another node sees it, and need not try.
+    await_that(|| {
+        of_another_node.look_for_waiting_commits().unwrap();
+        of_another_node.leaves_writes()
+    });
+    let said = reason(created(&of_another_node, "never"));
+    assert!(said.contains("without an answer"), "{said}");
+    // The first one, and one of each node that asks whether it is over.
+    await_that(|| server.waiting("keywheel").len() >= 3);
+    assert_eq!(server.waiting("keywheel").len(), 3);
+    server.expects_no_standby();
+    await_that(|| store.takes_writes() && of_another_node.takes_writes());
+    create(&of_another_node, "after");
     assert!(
         store.client(&id("hung")).unwrap().is_some(),
         "it was written all the same"
     );
+    assert!(store.client(&id("never")).unwrap().is_none());
+}
+
+fn await_that(reached: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it does not come to that");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

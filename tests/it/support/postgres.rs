@@ -238,19 +238,40 @@ impl TestPostgres {
         standby
     }
 
-    /// Has a standby take over.
-    /// From now on a commit waits for the standby of that name, or for none.
-    pub(crate) fn wait_for_standby(&self, name: &str) {
+    /// From now on a commit waits for a standby that is not there, until [`expects_no_standby`](Self::expects_no_standby).
+    pub(crate) fn expects_a_standby(&self) {
         let url = self.url("postgres");
-        execute(&url, &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).unwrap();
+        execute(&url, "CREATE ROLE somebody LOGIN").unwrap();
+        execute(&url, "ALTER SYSTEM SET synchronous_standby_names = 'gone'").unwrap();
         execute(&url, "SELECT pg_reload_conf()").unwrap();
-        // Each session reads it when it is asked something next; the last to hear of it is the process that knows the standbys.
+        // The last to hear of it is a process of the server's own. When it has, somebody else's commit waits.
+        let somebody = url.replacen("keywheel@", "somebody@", 1);
         let begun = Instant::now();
-        while execute(&url, "SHOW synchronous_standby_names").unwrap() != [name] {
-            assert!(begun.elapsed() < Duration::from_secs(10));
+        while begun.elapsed() < Duration::from_secs(10) {
+            let url = somebody.clone();
+            std::thread::spawn(move || execute(&url, "SELECT pg_logical_emit_message(true, 'test', '')"));
+            std::thread::sleep(Duration::from_millis(50));
+            if !self.waiting("somebody").is_empty() {
+                return;
+            }
         }
+        panic!("no commit waits for the standby");
     }
 
+    /// The sessions of a role that wait for a standby.
+    pub(crate) fn waiting(&self, role: &str) -> Vec<String> {
+        let sql = format!("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = '{role}'");
+        execute(&self.url("postgres"), &sql).unwrap()
+    }
+
+    /// From now on no commit waits for a standby, and those that do are answered.
+    pub(crate) fn expects_no_standby(&self) {
+        let url = self.url("postgres");
+        execute(&url, "ALTER SYSTEM RESET synchronous_standby_names").unwrap();
+        execute(&url, "SELECT pg_reload_conf()").unwrap();
+    }
+
+    /// Has a standby take over.
     pub(crate) fn promote(&self) {
         assert_eq!(execute(&self.url("postgres"), "SELECT pg_promote()").unwrap(), ["t"]);
     }
