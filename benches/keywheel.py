@@ -38,6 +38,8 @@ class Keywheel:
             "KEYWHEEL_MANAGEMENT_LISTEN": f"127.0.0.1:{self.management}",
             "KEYWHEEL_WORKERS": str(len(processors)),
             "KEYWHEEL_SHUTDOWN_DELAY": "0s",
+            # Its memory is measured, and not by root alone.
+            "KEYWHEEL_CORE_DUMPS": "true",
             # Longer than any measurement.
             "KEYWHEEL_TOKENS_ACCESS_TTL": "1h",
             # The load says from which address each login comes: of one alone they would be taken for guesses.

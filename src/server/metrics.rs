@@ -261,11 +261,11 @@ impl Metrics {
         let connections = Gauge::default();
         registry.register(
             "connections",
-            "Open connections of the public listener",
+            "Open connections of the public listener, without those that are still in their TLS handshake",
             connections.clone(),
         );
         let waiting = Family::default();
-        registry.register("waiting_requests", "Requests that wait, by what for", waiting.clone());
+        registry.register("waiting_requests", "Requests that wait for a signature, for an exchange to be written, or for a thread for the database or for passwords", waiting.clone());
         registry.register(
             "build",
             "The running program",

@@ -32,7 +32,7 @@ fn what_was_answered_survives_a_power_cut_on_sqlite() {
     }
     let files = Database::sqlite();
     let path = files.url().trim_start_matches("sqlite://").to_owned();
-    let folder = Folder::empty().with("DATABASE_URL", files.url());
+    let folder = Folder::empty().readable().with("DATABASE_URL", files.url());
     let arguments = "client create Shop --id shop --grant password --grant refresh_token";
     let created = folder.json(&arguments.split(' ').collect::<Vec<_>>());
     let client = Client(created["client_secret"].as_str().unwrap().to_owned());

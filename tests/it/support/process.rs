@@ -202,7 +202,9 @@ impl Folder {
         };
         // Where they cannot read, there the program may be.
         let program = self.path().join("keywheel");
-        std::fs::copy(&self.program, &program).unwrap();
+        // By another process: one that this one forks meanwhile would hold the file open, and then it cannot be run.
+        let copied = Command::new("cp").arg(&self.program).arg(&program).status();
+        assert!(copied.unwrap().success());
         for given in [self.path(), &program] {
             chown(given, Some(user), Some(group)).unwrap();
         }

@@ -152,6 +152,7 @@ rows! {
     "R-24" "A clock that is set back revives nothing.":
         "refresh::a_clock_that_is_set_back_gives_no_token_its_life_back",
         "server::latest::tests::a_clock_that_is_set_back_brings_nothing_back_and_one_that_was_absurd_is_put_right",
+        "outage::when_a_clock_that_was_ahead_is_put_right_new_tokens_are_active_as_soon_as_the_database_agrees",
         "server::latest::tests::a_clock_that_was_ahead_is_put_right_by_the_databases";
     "R-25" "A bound token without its key: refused."
         pending "needs DPoP or mutual TLS";
