@@ -1,4 +1,5 @@
 use thiserror::Error;
+use x509_parser::asn1_rs::{Any, Class};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -131,9 +132,45 @@ impl Authorized for X509Certificate<'_> {
 /// Reads one certificate and nothing after it.
 pub(super) fn parsed(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     match X509Certificate::from_der(der) {
-        Ok(([], certificate)) => Ok(certificate),
+        Ok(([], certificate)) if written_anew(der).is_some_and(|again| again == der) => Ok(certificate),
         _ => Err(CertificateError::Unreadable),
     }
+}
+
+/// The same certificate, made of what its signature covers and of the signature (RFC 5280 §4.1.1): the algorithm is that of the signed part
+/// (§4.1.1.2). What is not covered could else be written in several ways, of which others refuse some.
+fn written_anew(der: &[u8]) -> Option<Vec<u8>> {
+    const SEQUENCE: u8 = 0x30;
+    const BIT_STRING: u8 = 0x03;
+    let (_, certificate) = Any::from_der(der).ok()?;
+    let (unsigned, signed) = Any::from_der(certificate.data).ok()?;
+    let (mut rest, first) = Any::from_der(signed.data).ok()?;
+    if first.class() == Class::ContextSpecific {
+        // That was the version, and the serial number follows.
+        rest = Any::from_der(rest).ok()?.0;
+    }
+    let (after, _algorithm) = Any::from_der(rest).ok()?;
+    let (_, signature) = Any::from_der(Any::from_der(unsigned).ok()?.0).ok()?;
+    let before = |all: &'_ [u8], end: &[u8]| all.get(..all.len().checked_sub(end.len())?).map(<[u8]>::to_vec);
+    let content = [
+        before(certificate.data, unsigned)?,
+        before(rest, after)?,
+        // Of whole bytes: none of its last bits is unused.
+        element(BIT_STRING, &[&[0], signature.data.get(1..)?].concat())?,
+    ];
+    element(SEQUENCE, &content.concat())
+}
+
+/// An element of DER (X.690 §8.1, §10.1).
+fn element(tag: u8, content: &[u8]) -> Option<Vec<u8>> {
+    let length = u16::try_from(content.len()).ok()?;
+    let [high, low] = length.to_be_bytes();
+    let header = match length {
+        0..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    Some([&header, content].concat())
 }
 
 fn uris(certificate: &X509Certificate<'_>) -> Vec<String> {

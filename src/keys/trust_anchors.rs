@@ -198,4 +198,19 @@ mod tests {
         assert!(old().issued(&leaf) && old().issued(old().der()) && !anchor(10, 0).issued(&leaf));
         assert!(!old().issued(b"nonsense"));
     }
+    #[test]
+    fn there_is_one_way_to_write_a_certificate() {
+        let record = record(0, 1, 0, 0);
+        let anchors = TrustAnchors::new(old(), vec![]);
+        assert!(old().issued(&record.certificate) && !anchors.disown(&record.certificate));
+        for place in 0..record.certificate.len() {
+            for change in [0x01, 0x06, 0x10, 0x80, 0xff] {
+                let mut altered = record.certificate.clone();
+                altered[place] ^= change;
+                assert!(!old().issued(&altered), "byte {place} ^ {change:#04x}");
+            }
+        }
+        let longer = [&record.certificate[..], &[0]].concat();
+        assert!(!old().issued(&longer));
+    }
 }

@@ -259,7 +259,12 @@ pub fn identifiers(data: &[u8]) {
     if let Ok(issuer) = IssuerUrl::parse(text) {
         assert_eq!(IssuerUrl::parse(issuer.as_str()).as_ref(), Ok(&issuer));
         assert!(Audience::parse(text).is_ok(), "it serves as an audience: {text}");
-        assert!(!text.contains(['?', '#', '@', '\\']), "{text}");
+        assert!(!text.contains(['?', '#', '\\']), "{text}");
+        // No user and no password: an at sign stands in the path at most.
+        assert!(
+            !text.split('/').nth(2).is_some_and(|authority| authority.contains('@')),
+            "{text}"
+        );
         assert!(is_absolute_uri(text), "{text}");
         assert!(
             IssuerUrl::parse(&issuer.endpoint("/x")).is_ok() || text.len() > Audience::MAX_LENGTH - 2,
