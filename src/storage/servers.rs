@@ -97,9 +97,8 @@ fn without_hosts(all: &Config) -> Config {
         .ssl_negotiation(all.get_ssl_negotiation())
         .channel_binding(all.get_channel_binding())
         .keepalives(all.get_keepalives());
-    if let Some(interval) = all.get_keepalives_interval() {
-        config.keepalives_interval(interval);
-    }
+    // What waits for a commit that has to wait has to learn that its server is gone.
+    config.keepalives_interval(all.get_keepalives_interval().unwrap_or(Duration::from_secs(5)));
     if let Some(retries) = all.get_keepalives_retries() {
         config.keepalives_retries(retries);
     }
@@ -135,6 +134,7 @@ mod tests {
                 (Some("n"), Some("-cgeqo=off"))
             );
             assert_eq!(config.get_keepalives_retries(), Some(4));
+            assert_eq!(config.get_keepalives_interval(), Some(Duration::from_secs(5)));
         }
         let second = servers.in_turn().nth(1).unwrap();
         servers.found(second);
