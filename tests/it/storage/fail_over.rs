@@ -210,6 +210,20 @@ fn while_writes_get_no_answer_one_waits_and_all_others_are_told_at_once_and_read
     assert!(store.client(&id("never")).unwrap().is_none());
 }
 
+#[test]
+fn a_role_that_may_not_look_at_sessions_is_served_as_any_other() {
+    let server = TestPostgres::start();
+    let url = server.url("postgres");
+    execute(&url, "CREATE ROLE somebody LOGIN").unwrap();
+    execute(&url, "REVOKE SELECT ON pg_stat_activity FROM PUBLIC").unwrap();
+    let url = url.replacen("keywheel@", "somebody@", 1);
+    assert!(execute(&url, "SELECT FROM pg_stat_activity").is_err());
+    let store = Store::open(&settings(&url)).unwrap();
+    await_ping(&store);
+    store.look_for_waiting_commits().unwrap();
+    assert!(store.takes_writes());
+}
+
 fn await_that(reached: impl Fn() -> bool) {
     let begun = Instant::now();
     while !reached() {
