@@ -149,6 +149,26 @@ fn parse_sqlite(path: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
     Ok(DatabaseUrl(Target::Sqlite(PathBuf::from(path))))
 }
 
+/// Options that are passed on as they are.
+const KNOWN: [&str; 16] = [
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "sslnegotiation",
+    "hostaddr",
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "channel_binding",
+    "load_balance_hosts",
+];
+
 fn parse_postgres(rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut asked = None;
@@ -163,7 +183,14 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
             ("target_session_attrs", wanted) => session = Some(session_attrs(wanted)?),
             // As libpq has it; the driver takes the list for one name.
             ("host", hosts) => options.extend(hosts.split(',').map(|host| format!("host={host}"))),
-            _ => options.push(option.to_owned()),
+            (name, _) if KNOWN.contains(&name) => options.push(option.to_owned()),
+            // It may be the rest of a password with a question mark in it.
+            _ => {
+                let known = KNOWN.join(", ");
+                return Err(DatabaseUrlError::Postgres(format!(
+                    "after the question mark stands an option that is none of sslmode, sslrootcert, target_session_attrs, host, {known}"
+                )));
+            }
         }
     }
     let bare = format!("postgres://{address}?{}", options.join("&"));
@@ -361,6 +388,22 @@ mod tests {
             shown("postgres://u:hunter2@db.example:5433/k"),
             "postgres://u:[REDACTED]@db.example:5433/k?sslmode=require"
         );
+    }
+
+    #[test]
+    fn what_may_be_the_rest_of_a_password_is_not_repeated() {
+        for text in [
+            "postgres://u:half?otherhalf@db/k",
+            "postgres://u:half?otherhalf=x@db/k",
+            "postgres://u:h@lf?otherhalf=1&sslmode=require",
+            "postgres://db/k?otherhalf",
+        ] {
+            let refused = DatabaseUrl::parse(text).unwrap_err().to_string();
+            assert!(
+                !refused.contains("otherhalf") && refused.contains("none of sslmode"),
+                "{refused}"
+            );
+        }
     }
 
     // S-10
