@@ -6,6 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, PKCS_RSA_SHA256,
     PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SubjectPublicKeyInfo,
 };
+use x509_parser::x509::X509Name;
 
 use super::certificate::{Authorized as _, parsed};
 use super::{Certificate, CertificateError, KeyError, PrivateKey, PublicKey, RsaBits, Signer};
@@ -74,8 +75,12 @@ impl CertificateAuthority {
         if facts.public_key() != key.0.public_key() {
             return Err(CertificateError::OtherKey);
         }
-        if !parsed(certificate)?.may_certify() {
+        let read = parsed(certificate)?;
+        if !read.may_certify() {
             return Err(CertificateError::NotAnAuthority);
+        }
+        if !can_be_written(read.subject()) {
+            return Err(CertificateError::Unverifiable);
         }
         let issuer = rcgen::Issuer::from_ca_cert_der(&certificate.into(), key).map_err(CertificateError::from_rcgen)?;
         Ok(CertificateAuthority {
@@ -118,6 +123,17 @@ impl CertificateAuthority {
         let verified = leaf.verify_signature(Some(authority.public_key())).is_ok();
         (named && verified).then_some(()).ok_or(CertificateError::Unverifiable)
     }
+}
+
+/// Whether the types of a name's attributes are ones that can be written again (X.660 §7.6): whoever writes others panics.
+fn can_be_written(name: &X509Name<'_>) -> bool {
+    name.iter_attributes().all(|attribute| {
+        let mut arcs = attribute.attr_type().iter().into_iter().flatten();
+        matches!(
+            (arcs.next(), arcs.next()),
+            (Some(0 | 1), Some(0..40)) | (Some(2), Some(_))
+        )
+    })
 }
 
 impl fmt::Debug for CertificateAuthority {
@@ -234,6 +250,23 @@ mod tests {
         certificate.verify_signature(None).unwrap();
         let facts = authority.certificate();
         assert_eq!(facts.not_after().since(facts.not_before()), CertificateAuthority::LIFE);
+    }
+
+    // A run of the fuzzer found the panic.
+    #[test]
+    fn an_authority_whose_name_cannot_be_written_again_is_refused_and_nothing_panics() {
+        let key = testing::private_key(11);
+        for arcs in [&[2, 60, 1][..], &[2, 999], &[2, 5, 4, 65]] {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CustomDnType(arcs.to_vec()), "x");
+            let signed = params.self_signed(&AuthorityKey::parse(key.pkcs8()).unwrap()).unwrap();
+            match CertificateAuthority::from_stored(signed.der(), key.pkcs8()) {
+                Ok(authority) => drop(leaf(&authority, NOW, 1).unwrap()),
+                Err(refused) => assert_eq!(refused, CertificateError::Unverifiable, "{arcs:?}"),
+            }
+        }
     }
 
     #[test]
