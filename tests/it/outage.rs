@@ -12,19 +12,27 @@ use crate::support::postgres::{Session, TestPostgres, await_waiting};
 use crate::support::server::{Credentials, JWKS, Options, TOKEN, TestServer, metadata};
 use crate::token::assert_refused;
 
-// keys turn by each node's own clock, so a node whose clock is off says so and is sent no requests.
-#[test]
-fn a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so() {
+/// A server that goes by the database's clock, and looks whether it still does.
+fn by_the_databases_clock() -> (Database, TestServer) {
     let database = Database::postgres();
-    let now: i64 = database.query("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint::text")[0]
-        .parse()
-        .unwrap();
     let options = Options {
-        clock: std::sync::Arc::new(std::sync::atomic::AtomicI64::new(now)),
+        clock: std::sync::Arc::new(std::sync::atomic::AtomicI64::new(time_of(&database))),
         clock_tolerance: Some(keywheel::keys::CLOCK_SKEW),
         ..Options::default()
     };
     let server = TestServer::with(database.url(), options);
+    (database, server)
+}
+
+fn time_of(database: &Database) -> i64 {
+    let now = "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint::text";
+    database.query(now)[0].parse().unwrap()
+}
+
+// keys turn by each node's own clock, so a node whose clock is off says so and is sent no requests.
+#[test]
+fn a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so() {
+    let (database, server) = by_the_databases_clock();
     let ready = || {
         server.tick().unwrap();
         send(server.management, &Request::get("/readyz"))
@@ -64,16 +72,7 @@ fn a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so() {
 //
 #[test]
 fn when_a_clock_that_was_ahead_is_put_right_new_tokens_are_active_as_soon_as_the_database_agrees() {
-    let database = Database::postgres();
-    let now: i64 = database.query("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint::text")[0]
-        .parse()
-        .unwrap();
-    let options = Options {
-        clock: std::sync::Arc::new(std::sync::atomic::AtomicI64::new(now)),
-        clock_tolerance: Some(keywheel::keys::CLOCK_SKEW),
-        ..Options::default()
-    };
-    let server = TestServer::with(database.url(), options);
+    let (database, server) = by_the_databases_clock();
     let client = server.client("gateway", metadata());
     let is_active = || {
         let token = server.granted(&client, &[]);
@@ -81,12 +80,12 @@ fn when_a_clock_that_was_ahead_is_put_right_new_tokens_are_active_as_soon_as_the
         server.send(&asked.basic(&client.id, &client.secret)).json()["active"] == true
     };
     assert!(is_active());
-    server.set_clock(now + 7_200);
+    server.advance(Seconds::hours(2));
     server.tick().unwrap();
     // Two hours were seen, and a token of ten minutes has ended by then.
-    server.set_clock(now + 60);
+    server.set_clock(time_of(&database));
     assert!(!is_active());
-    server.set_clock(now + 2);
+    server.set_clock(time_of(&database));
     server.tick().unwrap();
     assert!(is_active());
 }
