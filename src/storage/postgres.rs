@@ -361,7 +361,7 @@ impl Link {
 const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 /// A record in PostgreSQL's log that nobody reads. A transaction without one commits without waiting for anybody.
 const NOTHING: &str = "SELECT pg_logical_emit_message(true, 'keywheel', '')";
-/// Between two looks whether a connection in use lives.
+/// Between two looks whether a connection in use lives, and whether it is still worth waiting for an answer.
 const A_MOMENT: Duration = Duration::from_millis(100);
 /// How much longer than the server a statement's caller waits.
 const GRACE: Duration = Duration::from_secs(1);
