@@ -2,6 +2,8 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tracing::warn;
@@ -86,6 +88,61 @@ impl Journal {
         }
         self.written = Some(remembered.clone());
         Ok(())
+    }
+}
+
+/// Writes the journal on a thread of its own: a directory that hangs, as one across a network may, holds up nobody but that thread.
+#[derive(Debug)]
+pub(super) struct Scribe {
+    remembered: SyncSender<Remembered>,
+    ended: Receiver<()>,
+    /// How many times in a row the thread had not come back for what it was handed before.
+    waited: u32,
+}
+
+/// So many seconds are no slow disk any more.
+const HANGING: u32 = 10;
+
+impl Scribe {
+    /// Writes what is to be remembered so far, and then starts the thread.
+    pub(super) fn start(mut journal: Journal, begun: &Remembered) -> std::io::Result<Self> {
+        journal.keep(begun);
+        // One that waits is enough, for each is asked again a second later.
+        let (remembered, handed) = sync_channel(1);
+        let (end, ended) = channel();
+        std::thread::Builder::new()
+            .name("keywheel-journal".to_owned())
+            .spawn(move || {
+                handed.iter().for_each(|remembered| journal.keep(&remembered));
+                // Nobody may be waiting any more.
+                let _ = end.send(());
+            })?;
+        Ok(Scribe {
+            remembered,
+            ended,
+            waited: 0,
+        })
+    }
+
+    /// To be called once a second. Returns at once.
+    pub(super) fn keep(&mut self, remembered: Remembered) {
+        match self.remembered.try_send(remembered) {
+            Err(TrySendError::Full(_)) => self.waited = self.waited.saturating_add(1),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => self.waited = 0,
+        }
+        if self.waited == HANGING {
+            warn!(
+                event = "journal.hangs",
+                seconds = HANGING,
+                "keys_dir does not answer; until it does, a restoration of the database will not be noticed on this node"
+            );
+        }
+    }
+
+    /// Waits until what was handed over is written, but not for long.
+    pub(super) fn stop(self) {
+        drop(self.remembered);
+        let _ = self.ended.recv_timeout(Duration::from_secs(2));
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::cli::ServeArgs;
 use super::commands::{Process, issuer};
 use super::exporter::Exporter;
-use super::journal::Journal;
+use super::journal::{Journal, Scribe};
 use super::open_files::connections_that_fit;
 use super::pulse::Pulse;
 use super::signals::{Asked, Signals};
@@ -123,11 +123,11 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
         let watch = watch.transpose()?;
         let _pulse = Pulse::start(Arc::clone(&server), process.edge.clone())?;
         let ticking = Ticking {
+            journal: Scribe::start(journal, &server.remembered())?,
             server,
             edge: process.edge.clone(),
             clock: Arc::clone(&process.clock),
             store,
-            journal,
             lines: process.log.lines(),
             supervisor: supervisor.clone(),
         };

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::clock::SteadyClock;
-use super::journal::Journal;
+use super::journal::Scribe;
 use super::log_lines::LogLines;
 use super::output;
 use super::process_figures;
@@ -28,7 +28,7 @@ pub(super) struct Ticking {
     pub(super) edge: Edge,
     pub(super) clock: Arc<SteadyClock>,
     pub(super) store: Store,
-    pub(super) journal: Journal,
+    pub(super) journal: Scribe,
     /// The lines of the log, if they are written by a thread of its own.
     pub(super) lines: Option<LogLines>,
     /// Given a sign of life after each tick, be it a good one or not: what must never hang is this thread.
@@ -78,8 +78,7 @@ fn tell_process(server: &Server, booted_at: f64) {
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Ticker {
-    pub(super) fn start(mut ticking: Ticking) -> std::io::Result<Self> {
-        ticking.journal.keep(&ticking.server.remembered());
+    pub(super) fn start(ticking: Ticking) -> std::io::Result<Self> {
         // Once, so that a clock which is put right does not look like a start.
         let booted_at = ticking.clock.booted_at();
         tell_process(&ticking.server, booted_at);
@@ -142,9 +141,10 @@ fn tick_until(ticking: Ticking, booted_at: f64, stopped: &Receiver<()>) {
             }
             Err(_) => {}
         }
-        journal.keep(&server.remembered());
+        journal.keep(server.remembered());
         supervisor.alive();
     }
+    journal.stop();
     if let Err(failure) = server.farewell() {
         warn!(
             event = "farewell.failed",

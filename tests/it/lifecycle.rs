@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -123,6 +124,31 @@ fn after_sigterm_the_server_is_not_ready_and_yet_answers_until_the_delay_is_over
     assert_eq!(served.wait().code(), Some(0));
     assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_keys_dir_that_hangs_holds_up_neither_who_follows_the_database_nor_the_end() {
+    let folder = Folder::empty();
+    let served = folder.serve(&SERVE);
+    // Opening a pipe that nobody reads is like opening a file across a network that is gone: it does not return.
+    let next = folder.path().join(format!("keys/journal.{}.tmp", served.pid()));
+    assert!(Command::new("mkfifo").arg(&next).status().unwrap().success());
+    let secret = folder.client_secret("billing");
+    assert_eq!(token(&served, &secret).status, 200);
+    // What comes after the journal in each second goes on.
+    let told = served.await_event("journal.hangs");
+    assert_eq!(told["seconds"], 10);
+    let other = folder.client_secret("shop");
+    let asked = Request::raw_form(TOKEN, "grant_type=client_credentials").basic("shop", &other);
+    assert_eq!(send(served.address, &asked).status, 200);
+    folder.json(&["client", "delete", "shop"]);
+    let begun = Instant::now();
+    while send(served.address, &asked).status == 200 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nobody follows the database");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(readiness(served.address).status, 200);
+    assert_eq!(served.terminate().0.code(), Some(0));
 }
 
 #[test]
