@@ -272,19 +272,26 @@ impl Server {
         self.fetchers.count(user_agent, address, turn.newest_key_at(), now);
     }
 
-    /// Whether requests can be answered: the database was reached lately, and there is a key to sign with.
+    /// Whether requests can be answered: this node is [sound](Self::soundness), and the database was reached lately and is not an older one.
     pub fn readiness(&self, now: NumericDate) -> Result<(), &'static str> {
-        if self.wheel.turn(now).signer(None, now).is_none() {
-            return Err("no active signing key");
-        }
+        self.soundness(now)?;
         if self.watch.is_restored() {
             return Err("the database was restored: run keywheel restore finalize");
         }
-        if self.clock_skew.is_off() {
-            return Err("this node's clock is off from the database's");
-        }
         if self.directory.is_stale(now, READY_STALENESS) {
             return Err("the database is out of reach");
+        }
+        Ok(())
+    }
+
+    /// Whether this node can do what it does without the database: there is a key to sign with, and the clock is right. What is wrong
+    /// with the database is wrong with that of all nodes, and no reason to leave this one out.
+    pub fn soundness(&self, now: NumericDate) -> Result<(), &'static str> {
+        if self.wheel.turn(now).signer(None, now).is_none() {
+            return Err("no active signing key");
+        }
+        if self.clock_skew.is_off() {
+            return Err("this node's clock is off from the database's");
         }
         Ok(())
     }

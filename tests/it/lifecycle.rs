@@ -110,6 +110,7 @@ fn after_sigterm_the_server_is_not_ready_and_yet_answers_until_the_delay_is_over
         let answer = readiness(address);
         assert_eq!(answer.status, 503);
         assert_eq!(answer.json()["reason"], "the server is about to stop");
+        assert_eq!(send(address, &Request::get("/readyz?exclude=database")).status, 503);
         assert_eq!(send(address, &Request::get("/livez")).status, 200);
     }
     let last = kept.send(&Request::get(JWKS));

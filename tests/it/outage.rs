@@ -45,6 +45,8 @@ fn a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so() {
         server.set_clock(clock + seconds);
         let answer = ready();
         assert_eq!(answer.status, 503, "{seconds}");
+        let of_its_own = send(server.management, &Request::get("/readyz?exclude=database"));
+        assert_eq!(of_its_own.status, 503, "this is wrong with the node");
         assert!(answer.text().contains("clock"), "{}", answer.text());
         let metrics = send(server.management, &Request::get("/metrics"));
         let line = metrics
@@ -114,6 +116,14 @@ fn without_postgresql_cached_clients_and_keys_are_served_and_others_get_503_unti
     server.advance(Seconds::new(10));
     let ready = |path: &str| send(server.management, &Request::get(path)).status;
     assert_eq!((ready("/livez"), ready("/readyz")), (200, 503));
+    assert_eq!(
+        ready("/readyz?exclude=database"),
+        200,
+        "where nobody else has a database either"
+    );
+    for misspelt in ["db", "", "database&exclude=database"] {
+        assert_eq!(ready(&format!("/readyz?exclude={misspelt}")), 400, "{misspelt}");
+    }
     assert_eq!(
         server.granted(&known, &[]).split('.').count(),
         3,

@@ -96,12 +96,14 @@ fn a_running_server_notices_and_gives_out_no_refresh_token_until_it_is_finalized
             server.tick().unwrap();
         };
         later(10);
-        let ready = || send(server.management, &Request::get("/readyz")).status;
+        let asked = |path| send(server.management, &Request::get(path)).status;
+        let ready = || asked("/readyz");
         assert_eq!(ready(), 200);
         // As if the last login had never been recorded.
         database.execute("DELETE FROM audit_events WHERE id = (SELECT max(id) FROM audit_events)");
         later(10);
         assert_eq!(ready(), 503);
+        assert_eq!(asked("/readyz?exclude=database"), 200, "it is so for every node");
         assert_refused(
             &refresh(&server, &client, &first.refresh, &[]),
             503,
