@@ -278,22 +278,20 @@ impl Server {
         if self.watch.is_restored() {
             return Err("the database was restored: run keywheel restore finalize");
         }
+        if self.clock_skew.is_off() {
+            return Err("this node's clock is off from the database's");
+        }
         if self.directory.is_stale(now, READY_STALENESS) {
             return Err("the database is out of reach");
         }
         Ok(())
     }
 
-    /// Whether this node can do what it does without the database: there is a key to sign with, and the clock is right. What is wrong
-    /// with the database is wrong with that of all nodes, and no reason to leave this one out.
+    /// Whether this node can do what it does without the database: there is a key to sign with. What is wrong with the database, its
+    /// clock among it, is wrong with that of all nodes, and no reason to leave this one out.
     pub fn soundness(&self, now: NumericDate) -> Result<(), &'static str> {
-        if self.wheel.turn(now).signer(None, now).is_none() {
-            return Err("no active signing key");
-        }
-        if self.clock_skew.is_off() {
-            return Err("this node's clock is off from the database's");
-        }
-        Ok(())
+        let signer = self.wheel.turn(now).signer(None, now).map(drop);
+        signer.ok_or("no active signing key")
     }
 
     /// One tick, meant for about once a second: [learns](Self::follow) what other nodes and the command line changed, and

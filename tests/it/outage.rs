@@ -45,8 +45,11 @@ fn a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so() {
         server.set_clock(clock + seconds);
         let answer = ready();
         assert_eq!(answer.status, 503, "{seconds}");
-        let of_its_own = send(server.management, &Request::get("/readyz?exclude=database"));
-        assert_eq!(of_its_own.status, 503, "this is wrong with the node");
+        let without = send(server.management, &Request::get("/readyz?exclude=database"));
+        assert_eq!(
+            without.status, 200,
+            "it may be the database's clock, which all nodes share"
+        );
         assert!(answer.text().contains("clock"), "{}", answer.text());
         let metrics = send(server.management, &Request::get("/metrics"));
         let line = metrics
