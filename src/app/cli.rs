@@ -310,7 +310,7 @@ pub(super) enum BackupCommand {
 pub(super) enum RestoreCommand {
     /// Make a restored database safe: end every login, and bar the keys again that had been barred since the backup
     Finalize {
-        /// Also when this machine has not noticed that the database was restored
+        /// Also where nothing remembers how far the database was, or it seems not to have been restored
         #[arg(long)]
         force: bool,
     },

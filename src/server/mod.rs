@@ -190,8 +190,8 @@ impl Server {
         cx.rng.fill_bytes(&mut uid);
         store.identify(&base64url(&uid))?;
         // Before the wheel may make a key.
-        let served_at = last_served(&store)?;
-        let watch = Watch::begin(&store, before, &load_ring(&store, &vault)?, cx.now)?;
+        let served_at = last_served(&store, cx.now)?;
+        let watch = Watch::begin(&store, before, &load_ring(&store, &vault)?)?;
         let wheel = Wheel::open(&store, Arc::clone(&vault), wheel, cx)?;
         let passwords = PasswordHasher::start(settings.password_threads)
             .map_err(|error| Failure::Broken("passwords cannot be checked", Box::new(error)))?;
@@ -394,7 +394,7 @@ impl Server {
             self.latest.confirmed(now);
         }
         self.metrics.clock(self.clock_skew.ahead());
-        if let Some(finalized) = self.watch.look(&self.store, self.wheel.turn(now).ring(), now)? {
+        if let Some(finalized) = self.watch.look(&self.store, self.wheel.turn(now).ring())? {
             self.directory.begin_anew(finalized.change);
             self.revoked.begin_anew();
             self.wheel.distrust();

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Failure;
-use crate::keys::{KeyRing, KeyState};
-use crate::oauth::{NumericDate, Thumbprint};
+use crate::keys::KeyRing;
+use crate::oauth::Thumbprint;
 use crate::storage::{Barring, Position, Store};
 
 /// What a node keeps outside of the database, so that it notices when an older state of the database is put in its place: that
@@ -37,14 +37,19 @@ impl Remembered {
             .collect()
     }
 
-    /// Whether the database is in an earlier state than it was.
-    fn outlived(&self, position: &Position, ring: &KeyRing, now: NumericDate) -> bool {
-        let is_back = |(kid, how): &(Thumbprint, Barring)| match ring.state(kid, now) {
-            None | Some(KeyState::Revoked) => false,
-            Some(_) => *how == Barring::Revoke || ring.key(kid).is_some_and(|key| key.record().barred_at().is_none()),
+    /// Whether the database is in an earlier state than it was: at `position`, and with these keys, each with how it is barred.
+    pub fn outlived<'a>(
+        &self,
+        position: &Position,
+        keys: impl IntoIterator<Item = (&'a Thumbprint, Option<Barring>)>,
+    ) -> bool {
+        let barred = self.barred_keys();
+        let is_back = |(kid, how): (&Thumbprint, Option<Barring>)| match barred.iter().find(|(known, _)| known == kid) {
+            Some((_, Barring::Revoke)) => how != Some(Barring::Revoke),
+            Some((_, Barring::Taint)) => how.is_none(),
+            None => false,
         };
-        position.is_behind(&self.position)
-            || (self.position.uid == position.uid && self.barred_keys().iter().any(is_back))
+        position.is_behind(&self.position) || (self.position.uid == position.uid && keys.into_iter().any(is_back))
     }
 }
 
@@ -52,8 +57,8 @@ impl Remembered {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "the database was put back to an earlier state, from a backup or by a fail-over that lost writes: refresh tokens that were used \
-     or revoked since, and keys that were barred since, would be good again. Stop all servers and run \"keywheel restore finalize\", \
-     which ends every login and bars those keys once more"
+     or revoked since, and keys that were barred since, would be good again. Run \"keywheel restore finalize\" with the keys_dir of a node \
+     that says this: it ends every login and bars those keys once more. Servers that run notice it by themselves"
 )]
 pub struct Restored;
 
@@ -66,16 +71,11 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins with what was remembered by the process before. Refused when the database is in an earlier state.
-    pub(super) fn begin(
-        store: &Store,
-        before: Option<&Remembered>,
-        ring: &KeyRing,
-        now: NumericDate,
-    ) -> Result<Self, Failure> {
+    pub(super) fn begin(store: &Store, before: Option<&Remembered>, ring: &KeyRing) -> Result<Self, Failure> {
         let position = store
             .position()?
             .ok_or(Failure::Unavailable("the database has no identity", None))?;
-        if before.is_some_and(|before| before.outlived(&position, ring, now)) {
+        if before.is_some_and(|before| before.outlived(&position, barrings(ring))) {
             return Err(Failure::Broken("this database cannot be served", Box::new(Restored)));
         }
         Ok(Watch {
@@ -89,12 +89,12 @@ impl Watch {
 
     /// Looks how far the database is. `Some` when somebody finalized a restoration since: then nothing that was read before
     /// counts any more.
-    pub(super) fn look(&self, store: &Store, ring: &KeyRing, now: NumericDate) -> Result<Option<Position>, Failure> {
+    pub(super) fn look(&self, store: &Store, ring: &KeyRing) -> Result<Option<Position>, Failure> {
         let Some(position) = store.position()? else {
             return Ok(None);
         };
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.outlived(&position, ring, now) {
+        if remembered.outlived(&position, barrings(ring)) {
             if !self.restored.swap(true, Ordering::AcqRel) {
                 tracing::error!(event = "database.restored", "{Restored}");
             }
@@ -118,17 +118,16 @@ impl Watch {
     }
 }
 
+fn barrings(ring: &KeyRing) -> impl Iterator<Item = (&Thumbprint, Option<Barring>)> {
+    ring.keys()
+        .map(|key| (key.kid(), Barring::of(key.record().tainted_at, key.record().revoked_at)))
+}
+
 fn barred(ring: &KeyRing) -> Vec<BarredKey> {
-    let barred = ring.keys().filter_map(|key| {
-        let record = key.record();
-        let how = match (record.revoked_at, record.tainted_at) {
-            (Some(_), _) => Barring::Revoke,
-            (None, Some(_)) => Barring::Taint,
-            (None, None) => return None,
-        };
+    let barred = barrings(ring).filter_map(|(kid, how)| {
         Some(BarredKey {
-            kid: key.kid().to_string(),
-            how,
+            kid: kid.to_string(),
+            how: how?,
         })
     });
     barred.collect()

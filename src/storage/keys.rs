@@ -79,6 +79,17 @@ pub enum Barring {
     Revoke,
 }
 
+impl Barring {
+    /// How a key with these dates is barred, if it is.
+    pub const fn of(tainted_at: Option<NumericDate>, revoked_at: Option<NumericDate>) -> Option<Self> {
+        match (revoked_at, tainted_at) {
+            (Some(_), _) => Some(Barring::Revoke),
+            (None, Some(_)) => Some(Barring::Taint),
+            (None, None) => None,
+        }
+    }
+}
+
 /// What became of [`Store::bar_signing_key`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Barred {

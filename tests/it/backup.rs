@@ -53,7 +53,12 @@ fn a_backup_of_a_running_server_is_whole_and_can_be_restored() {
     drop(served.terminate());
     let elsewhere = Folder::empty().with("KEYWHEEL_MASTER_KEY_FILE", folder.master_key().to_str().unwrap());
     std::fs::copy(&file, elsewhere.path().join("keywheel.db")).unwrap();
-    elsewhere.json(&["restore", "finalize"]);
+    assert!(
+        elsewhere
+            .refused(&["restore", "finalize"])
+            .contains("there is no journal in")
+    );
+    elsewhere.json(&["restore", "finalize", "--force"]);
     let served = elsewhere.serve(&SERVE);
     assert_eq!(send(served.address, &Request::get(JWKS)).body, keys, "the same keys");
     let form = Request::form(TOKEN, &[("grant_type", "client_credentials")]).basic("billing", &secret);

@@ -27,7 +27,7 @@ pub(super) fn run(process: &Process, command: &BackupCommand, format: Output) ->
     }
     output::message(&format!(
         "{backup} is whole: {} signing keys, of which {} can sign, {} clients and {} users. Everything in it opens with this master \
-         key. After you restore it, run \"keywheel restore finalize\".",
+         key. After you restore it, run \"keywheel restore finalize\" with the keys_dir of a node, or with --force where there is none.",
         report.signing_keys, report.private_halves, report.clients, report.users
     ));
     Ok(())

@@ -6,7 +6,7 @@ use crate::app::cli::RestoreCommand;
 use crate::app::journal::Journal;
 use crate::app::output::{self, Output};
 use crate::server::Remembered;
-use crate::storage::AuditEvent;
+use crate::storage::{AuditEvent, Barring};
 
 /// `keywheel restore …`
 pub(super) fn run(process: &Process, command: &RestoreCommand, format: Output) -> anyhow::Result<()> {
@@ -16,14 +16,24 @@ pub(super) fn run(process: &Process, command: &RestoreCommand, format: Output) -
     let position = store
         .position()?
         .context("no server has ever used this database: there is nothing to finalize")?;
-    let noticed = journal
-        .written()
-        .is_none_or(|before| position.is_behind(&before.position));
-    if !noticed && !force {
-        bail!(
-            "this machine has not seen the database in a later state than it is in: nothing was restored. If it was nevertheless, add \
-             --force; it ends every login"
-        );
+    if !force {
+        let Some(before) = journal.written() else {
+            bail!(
+                "there is no journal in {}: nothing here remembers how far the database was. Run this with the keys_dir of a node, which also \
+                 knows the keys that were barred since; or, if you know that the database was restored, add --force. It ends every login",
+                process.config.keys_dir.display()
+            );
+        };
+        let keys = store.signing_keys()?;
+        let barrings = keys
+            .iter()
+            .map(|key| (&key.kid, Barring::of(key.tainted_at, key.revoked_at)));
+        if !before.outlived(&position, barrings) {
+            bail!(
+                "this machine has not seen the database in a later state than it is in: nothing was restored. If it was nevertheless, add \
+                 --force; it ends every login"
+            );
+        }
     }
     let barred = journal.written().map(Remembered::barred_keys).unwrap_or_default();
     let event = AuditEvent {
