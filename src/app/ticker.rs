@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -74,6 +74,29 @@ fn tell_process(server: &Server, booted_at: f64) {
     }
 }
 
+/// What ticks fail of: the log is told when that begins, when the cause is another, and now and then; not each second.
+#[derive(Debug, Default)]
+struct Failing(Option<(String, Instant)>);
+
+/// Time between two lines about the same cause.
+const TELL_EVERY: Duration = Duration::from_secs(300);
+
+impl Failing {
+    fn is_news(&mut self, cause: &str, now: Instant) -> bool {
+        let is_told = |(told, at): &(String, Instant)| told == cause && now.duration_since(*at) < TELL_EVERY;
+        if self.0.as_ref().is_some_and(is_told) {
+            return false;
+        }
+        self.0 = Some((cause.to_owned(), now));
+        true
+    }
+
+    /// Whether it failed before.
+    fn ended(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
 /// Time between two looks at the change feed: what is changed anywhere is known everywhere within it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -111,7 +134,7 @@ fn tick_until(ticking: Ticking, booted_at: f64, stopped: &Receiver<()>) {
         lines,
         supervisor,
     } = ticking;
-    let (mut failing, mut told) = (false, 0);
+    let (mut failing, mut told) = (Failing::default(), 0);
     server.begun(edge.now());
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
         if let Some(lines) = &lines {
@@ -125,21 +148,14 @@ fn tick_until(ticking: Ticking, booted_at: f64, stopped: &Receiver<()>) {
         });
         server.ticked(begun, edge.now());
         match ticked {
-            Ok(()) if failing => {
-                failing = false;
-                info!(event = "tick.recovered", "following the database again");
-            }
+            Ok(()) if failing.ended() => info!(event = "tick.recovered", "following the database again"),
             Ok(()) => {}
-            // One line when it starts to fail, not one a second.
-            Err(failure) if !failing => {
-                failing = true;
-                warn!(
-                    event = "tick.failed",
-                    cause = output::chain(&failure),
-                    "serving from memory until it succeeds"
-                );
+            Err(failure) => {
+                let cause = output::chain(&failure);
+                if failing.is_news(&cause, Instant::now()) {
+                    warn!(event = "tick.failed", cause, "serving from memory until it succeeds");
+                }
             }
-            Err(_) => {}
         }
         journal.keep(server.remembered());
         supervisor.alive();
@@ -157,6 +173,17 @@ fn tick_until(ticking: Ticking, booted_at: f64, stopped: &Receiver<()>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_is_told_of_each_cause_and_of_one_that_stays_now_and_then() {
+        let (mut failing, begun) = (Failing::default(), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert!(!failing.ended());
+        assert!(failing.is_news("it is away", at(0)) && !failing.is_news("it is away", at(299)));
+        assert!(failing.is_news("it is read-only", at(299)) && !failing.is_news("it is read-only", at(300)));
+        assert!(failing.is_news("it is read-only", at(599)));
+        assert!(failing.ended() && !failing.ended());
+    }
 
     #[test]
     fn a_tick_that_panics_has_failed_and_the_thread_lives() {
