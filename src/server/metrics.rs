@@ -31,8 +31,10 @@ pub struct Metrics {
     database_connections: Family<ConnectionLabels, Gauge>,
     database_away: Gauge,
     database_leaves_writes: Gauge,
+    database_restored: Gauge,
     log_lines_dropped: Counter,
     expired_rows: Gauge,
+    last_sweep: Gauge,
     oldest_expired: Gauge,
     swept_rows: Counter,
     clock_ahead: Gauge,
@@ -177,6 +179,12 @@ impl Metrics {
             "1 while nobody writes to the database, because it leaves who does without an answer",
             database_leaves_writes.clone(),
         );
+        let database_restored = Gauge::default();
+        registry.register(
+            "database_restored",
+            "1 while the database is in an earlier state than it was, and nobody has said that it was meant",
+            database_restored.clone(),
+        );
         let log_lines_dropped = Counter::default();
         registry.register(
             "log_lines_dropped",
@@ -195,6 +203,13 @@ impl Metrics {
             "Time since the oldest row that waits to be deleted expired",
             Unit::Seconds,
             oldest_expired.clone(),
+        );
+        let last_sweep = Gauge::default();
+        registry.register_with_unit(
+            "last_sweep_timestamp",
+            "When this node looked last for expired rows to delete, which one node at a time does",
+            Unit::Seconds,
+            last_sweep.clone(),
         );
         let swept_rows = Counter::default();
         registry.register("swept_rows", "Expired rows deleted by this node", swept_rows.clone());
@@ -220,7 +235,7 @@ impl Metrics {
         let secrets_expiring = Family::default();
         registry.register(
             "client_secrets_expiring",
-            "Client secrets that end within so many days",
+            "Enabled clients whose last secret ends within so many days",
             secrets_expiring.clone(),
         );
         let key_age = Family::default();
@@ -284,9 +299,11 @@ impl Metrics {
             database_connections,
             database_away,
             database_leaves_writes,
+            database_restored,
             log_lines_dropped,
             expired_rows,
             oldest_expired,
+            last_sweep,
             swept_rows,
             clock_ahead,
             spans_exported,
@@ -365,10 +382,15 @@ impl Metrics {
         self.secrets_expiring.get_or_create(&ExpiryLabels { days }).set(number);
     }
 
+    pub(super) fn restored(&self, restored: bool) {
+        self.database_restored.set(i64::from(restored));
+    }
+
     pub(super) fn swept(&self, swept: &Swept, now: NumericDate) {
         self.swept_rows
             .inc_by((swept.refresh_tokens + swept.families + swept.revoked_access_tokens) as u64);
         self.expired_rows.set(swept.backlog);
+        self.last_sweep.set(now.epoch());
         self.oldest_expired
             .set(swept.oldest.map_or(0, |oldest| now.since(oldest).get()));
     }

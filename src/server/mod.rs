@@ -437,6 +437,7 @@ impl Server {
     /// All metrics in the Prometheus text format.
     pub fn render_metrics(&self, load: Load, now: NumericDate) -> String {
         let kept = (&self.directory, &self.store);
+        self.metrics.restored(self.watch.is_restored());
         self.metrics.render(&self.wheel.turn(now), kept, load, now)
     }
 }

@@ -1,4 +1,4 @@
-use diesel::dsl::count_star;
+use diesel::dsl::{count, count_star, exists, not};
 use diesel::prelude::*;
 
 use super::audit::AuditEvent;
@@ -6,7 +6,7 @@ use super::changes::ChangeKind;
 use super::client_rows;
 use super::connection::{Conn, on};
 use super::error::{Error, Fault};
-use super::schema::client_secrets;
+use super::schema::{client_secrets, clients};
 use super::store::{Effect, Store};
 use crate::oauth::{ClientId, ClientSecretRecord, NumericDate, SecretHash};
 
@@ -76,13 +76,26 @@ impl Store {
         })
     }
 
-    /// How many secrets, accepted or not yet, end after `now` and not after `until`.
+    /// Of how many enabled clients the last secret ends after `now` and not after `until`.
     pub fn secrets_expiring(&self, now: NumericDate, until: NumericDate) -> Result<i64, Error> {
         self.read(|conn| {
+            let others = diesel::alias!(client_secrets as others);
+            let outlasts = others
+                .field(client_secrets::expires_at)
+                .is_null()
+                .or(others.field(client_secrets::expires_at).gt(until.epoch()));
+            let outlasted = exists(
+                others
+                    .filter(others.field(client_secrets::client).eq(client_secrets::client))
+                    .filter(outlasts),
+            );
             Ok(on!(conn, c => client_secrets::table
+                .inner_join(clients::table)
+                .filter(clients::enabled)
                 .filter(client_secrets::expires_at.gt(now.epoch()))
                 .filter(client_secrets::expires_at.le(until.epoch()))
-                .select(count_star())
+                .filter(not(outlasted))
+                .select(count(client_secrets::client).aggregate_distinct())
                 .get_result(c))?)
         })
     }

@@ -199,13 +199,28 @@ fn a_secret_that_was_used_long_ago_is_revoked_without_force() {
 }
 
 #[test]
-fn secrets_that_end_soon_show_in_the_metrics() {
+fn clients_whose_last_secret_ends_soon_show_in_the_metrics() {
     on_both(|database| {
         let server = TestServer::start(database.url());
-        server.client("billing", metadata());
-        for days in [3, 10, 100] {
-            server.add_secret("billing", Some(server.now() + Seconds::days(days)));
+        for (name, days, lasts) in [
+            ("this-week", vec![3, 2], false),
+            ("next-week", vec![3, 10], false),
+            ("later", vec![3, 100], false),
+            ("never", vec![3], true),
+            ("disabled", vec![3], false),
+        ] {
+            let client = server.client(name, metadata());
+            let first = secrets(&server, &client).remove(0).id;
+            for days in days {
+                server.add_secret(name, Some(server.now() + Seconds::days(days)));
+            }
+            let id = ClientId::parse(name).unwrap();
+            if !lasts {
+                server.admin().revoke_secret(&id, &first, true, server.now()).unwrap();
+            }
         }
+        let disabled = ClientId::parse("disabled").unwrap();
+        server.admin().set_enabled(&disabled, false, server.now()).unwrap();
         later(&server, Seconds::minutes(2));
         let text = send(server.management, &Request::get("/metrics")).text().to_owned();
         for line in [
