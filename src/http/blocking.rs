@@ -1,8 +1,9 @@
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Bounds of a kind of work that waits.
@@ -78,13 +79,27 @@ impl Blocking {
             Ok(Err(_)) | Err(_) => return Err(NotDone::Overloaded),
         };
         drop(place);
+        let permit = Arc::new(Mutex::new(Some(permit)));
+        let handed = Arc::clone(&permit);
+        let work = move || taken(&handed).map(|_held| work());
         #[expect(clippy::disallowed_methods, reason = "this is the bounded pool")]
-        let running = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        running.await.map_err(|_cancelled_or_panicked| NotDone::Panicked)
+        let running = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(work)));
+        let Ok(running) = running else {
+            // The system gives no thread. The work lies in tokio's queue, which nobody may ever come to: it is done without, and its permit
+            // is not to lie there as well.
+            taken(&permit);
+            return Err(NotDone::Overloaded);
+        };
+        match running.await {
+            Ok(done) => done.ok_or(NotDone::Overloaded),
+            Err(_cancelled_or_panicked) => Err(NotDone::Panicked),
+        }
     }
+}
+
+/// The permit, for whoever is first.
+fn taken(permit: &Mutex<Option<OwnedSemaphorePermit>>) -> Option<OwnedSemaphorePermit> {
+    permit.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// A place among those who wait; given back however the wait ends.

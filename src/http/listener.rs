@@ -29,6 +29,8 @@ pub(super) struct Bounds {
     pub(super) workers: usize,
     /// Most connections, of all workers together. Who comes later waits to be accepted.
     pub(super) connections: usize,
+    /// Most threads of each worker for work that waits: as many as there are permits for it, so that whoever has one waits for nobody.
+    pub(super) blocking_threads: usize,
 }
 
 /// Serves an application on a reserved address, over TLS where it has a configuration, until the returned handle stops it. What `HttpServer` of actix does, but over
@@ -55,6 +57,7 @@ where
     let builder = Server::build()
         .workers(bounds.workers)
         .max_concurrent_connections(most)
+        .worker_max_blocking_threads(bounds.blocking_threads)
         .shutdown_timeout(10)
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();

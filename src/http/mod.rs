@@ -90,6 +90,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Threads for work that waits.
+    const fn blocking_threads(&self) -> usize {
+        self.blocking.permits.saturating_add(self.logins.permits)
+    }
+
     /// How a listener begins its connections; `None` for plain HTTP.
     fn handshake(
         &self,
@@ -208,6 +213,7 @@ pub fn serve(state: Arc<State>, socket: TcpSocket, settings: &Settings) -> std::
     let bounds = Bounds {
         workers: settings.workers,
         connections: settings.max_connections,
+        blocking_threads: settings.blocking_threads(),
     };
     let tls = settings.handshake(Tls::for_everybody)?;
     let is_over_tls = tls.is_some();
@@ -234,7 +240,7 @@ pub fn serve_administration(
     let state = web::Data::from(state);
     let tls = settings.handshake(Tls::for_everybody)?;
     let is_over_tls = tls.is_some();
-    listener::serve(socket, FEW, Arc::default(), tls, move || {
+    listener::serve(socket, few(settings), Arc::default(), tls, move || {
         App::new()
             .app_data(state.clone())
             .wrap_fn(guard::guard)
@@ -254,7 +260,7 @@ pub fn serve_management(
     let state = web::Data::from(state);
     let tls = settings.handshake(Tls::for_certified)?;
     let is_over_tls = tls.is_some();
-    listener::serve(socket, FEW, Arc::default(), tls, move || {
+    listener::serve(socket, few(settings), Arc::default(), tls, move || {
         App::new()
             .app_data(state.clone())
             .wrap_fn(move |request, next| hsts::strictly(is_over_tls, request, next))
@@ -281,6 +287,15 @@ const LINES_A_SECOND: u32 = 20;
 const FEW: Bounds = Bounds {
     workers: 1,
     connections: 256,
+    blocking_threads: BlockingSettings::STORAGE.permits,
 };
+
+const fn few(settings: &Settings) -> Bounds {
+    Bounds {
+        blocking_threads: settings.blocking_threads(),
+        ..FEW
+    }
+}
+
 /// Most connections of all listeners but the public one.
 pub const OTHER_CONNECTIONS: usize = 2 * FEW.connections;
