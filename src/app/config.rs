@@ -94,6 +94,9 @@ pub enum ConfigError {
     Together(String),
 }
 
+/// As many as actix takes.
+const MOST_WORKERS: usize = 512;
+
 impl Config {
     /// Reads all sources and checks every value, and the rules that several obey together.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
@@ -125,8 +128,11 @@ impl Config {
         }
         let workers = match read.optional::<usize>("workers")? {
             Some(0) => return Err(read.refused("workers", "at least 1 worker is needed")),
+            Some(workers) if workers > MOST_WORKERS => {
+                return Err(read.refused("workers", "one for each processor is enough: 512 at most"));
+            }
             Some(workers) => workers,
-            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            None => std::thread::available_parallelism().map_or(1, |processors| processors.get().min(MOST_WORKERS)),
         };
         let shutdown_delay: Seconds = read.parsed("shutdown_delay")?;
         if shutdown_delay > Seconds::minutes(5) {

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use futures_util::future::select_all;
 use tokio::net::TcpSocket;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
 
 use super::cli::ServeArgs;
@@ -132,12 +134,24 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
             supervisor: supervisor.clone(),
         };
         let ticker = Ticker::start(ticking)?;
+        // Each starts its threads once it is asked something.
+        for handle in drained.iter().chain([&managing_handle]) {
+            handle.resume().await;
+        }
+        if serving.iter().any(JoinHandle::is_finished) {
+            ended_by_itself(select_all(&mut serving).await.0)?;
+        }
         info!(event = "serving", %issuer, listen = %listening.0, management = %listening.1, "keywheel is serving");
         supervisor.ready(&format!("{issuer} on {}", listening.0));
         if let Some(welcome) = welcome {
             output::text(&welcome)?;
         }
-        let delay = match signals.end(|| watch.iter().for_each(TlsWatch::look)).await {
+        let asked = tokio::select! {
+            asked = signals.end(|| watch.iter().for_each(TlsWatch::look)) => asked,
+            // Whoever supervises starts anew what ends, and nothing that serves nobody.
+            (ended, _, _) = select_all(&mut serving) => return ended_by_itself(ended),
+        };
+        let delay = match asked {
             Asked::Supervisor => Duration::from_secs(config.shutdown_delay.get().unsigned_abs()),
             Asked::Person => Duration::ZERO,
         };
@@ -168,6 +182,18 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
             _ = signals.end(|| {}) => bail!("ended at once by a second signal: what was under way is cut off"),
         }
     })
+}
+
+/// A listener that nobody has stopped.
+fn ended_by_itself(ended: Result<std::io::Result<()>, JoinError>) -> anyhow::Result<()> {
+    let why = match ended {
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    bail!(
+        "a listener does not serve: {why}. Does the system give this process as many threads as it needs (systemd's TasksMax, pids.max)?"
+    )
 }
 
 fn reserve(address: SocketAddr, setting: &str) -> anyhow::Result<TcpSocket> {
