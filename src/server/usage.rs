@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use super::{Failure, Interval};
 use crate::oauth::{Client, NumericDate, Seconds};
@@ -10,6 +10,9 @@ use crate::storage::{Store, TokensGiven, UsageDay};
 #[derive(Debug)]
 pub(super) struct Usage {
     given: RwLock<HashMap<UsageDay, Given>>,
+    /// What was given before, and is written down portion by portion before anything newer: else those of the lowest numbers, who are
+    /// given tokens each second, would come first each time.
+    writing: Mutex<Vec<(UsageDay, TokensGiven)>>,
     flushing: Interval,
 }
 
@@ -43,6 +46,7 @@ impl Usage {
     pub(super) fn new(now: NumericDate) -> Self {
         Usage {
             given: RwLock::default(),
+            writing: Mutex::default(),
             flushing: Interval::after(now, FLUSH_EVERY),
         }
     }
@@ -73,18 +77,30 @@ impl Usage {
         if !self.flushing.is_due(now) {
             return Ok(());
         }
-        let mut given = self.take();
-        if given.len() <= AT_ONCE {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if writing.is_empty() {
+            *writing = self.take();
+        }
+        let first = writing.len().saturating_sub(AT_ONCE);
+        store.add_usage(writing.get(first..).unwrap_or_default())?;
+        writing.truncate(first);
+        if writing.is_empty() {
             // Else the next tick goes on.
             self.flushing.done(now);
         }
-        self.put_back(&given.split_off(AT_ONCE.min(given.len())));
-        self.write(store, &given)
+        Ok(())
     }
 
     /// Writes it down at once.
     pub(super) fn flush_all(&self, store: &Store) -> Result<(), Failure> {
-        self.take().chunks(AT_ONCE).try_for_each(|some| self.write(store, some))
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let newer = self.take();
+        writing
+            .chunks(AT_ONCE)
+            .chain(newer.chunks(AT_ONCE))
+            .try_for_each(|some| store.add_usage(some))?;
+        writing.clear();
+        Ok(())
     }
 
     /// In one order on all nodes, so that two of them do not wait for each other in a circle.
@@ -100,21 +116,6 @@ impl Usage {
         given.sort_unstable_by_key(|(of, _)| (of.client, of.day));
         given
     }
-
-    /// What could not be written is tried again with what comes then.
-    fn write(&self, store: &Store, some: &[(UsageDay, TokensGiven)]) -> Result<(), Failure> {
-        if some.is_empty() {
-            return Ok(());
-        }
-        Ok(store.add_usage(some).inspect_err(|_| self.put_back(some))?)
-    }
-
-    fn put_back(&self, unwritten: &[(UsageDay, TokensGiven)]) {
-        let mut given = self.given.write().unwrap_or_else(PoisonError::into_inner);
-        for (of, tokens) in unwritten {
-            given.entry(*of).or_default().add(*tokens);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_not_be_written_is_added_to_what_comes_then() {
+    fn tokens_of_one_client_and_day_are_added_up() {
         let at = NumericDate::from_epoch;
         let usage = Usage::new(at(0));
         let of = UsageDay::of(7, at(-1));
@@ -131,9 +132,13 @@ mod tests {
             (-1, 0, 1)
         );
         let tokens = |signed, reused| TokensGiven { signed, reused };
-        usage.put_back(&[(of, tokens(3, 10))]);
-        usage.put_back(&[(of, tokens(4, 0))]);
-        usage.count(of, tokens(0, 1));
-        assert_eq!(usage.take(), [(of, tokens(7, 11))]);
+        usage.count(of, tokens(3, 10));
+        usage.count(UsageDay::of(6, at(0)), tokens(1, 0));
+        usage.count(of, tokens(4, 1));
+        assert_eq!(
+            usage.take(),
+            [(UsageDay::of(6, at(0)), tokens(1, 0)), (of, tokens(7, 11))]
+        );
+        assert!(usage.take().is_empty());
     }
 }

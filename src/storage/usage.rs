@@ -1,9 +1,11 @@
 use diesel::dsl::{count_star, max};
 use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt};
 use diesel::upsert::excluded;
 
-use super::connection::on;
-use super::error::Error;
+use super::connection::{Conn, on};
+use super::error::{Error, Fault};
+use super::postgres::Link;
 use super::schema::{audit_events, client_usage, clients};
 use super::store::{Effect, Store};
 use crate::oauth::{NumericDate, Seconds};
@@ -65,30 +67,18 @@ pub struct RefusedLogins {
 impl Store {
     /// Adds up tokens of this node with those of all nodes before. Clients that are gone are left out.
     pub fn add_usage(&self, usage: &[(UsageDay, TokensGiven)]) -> Result<(), Error> {
+        if usage.is_empty() {
+            return Ok(());
+        }
         let usage = usage.to_vec();
         self.act(move |conn| {
-            let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-            for (of, given) in usage {
-                let row = (
-                    client_usage::client.eq(of.client),
-                    client_usage::day.eq(of.day),
-                    client_usage::tokens.eq(count(given.signed)),
-                    client_usage::reused.eq(count(given.reused)),
-                );
-                let known: Option<i64> =
-                    on!(conn, c => clients::table.find(of.client).select(clients::id).get_result(c).optional())?;
-                if known.is_none() {
-                    continue;
+            match conn {
+                Conn::Postgres(link) => add_all(link, &usage)?,
+                Conn::Sqlite(connection) => {
+                    for (of, given) in &usage {
+                        add(connection, of, given)?;
+                    }
                 }
-                on!(conn, c => diesel::insert_into(client_usage::table)
-                    .values(row)
-                    .on_conflict((client_usage::client, client_usage::day))
-                    .do_update()
-                    .set((
-                        client_usage::tokens.eq(client_usage::tokens + excluded(client_usage::tokens)),
-                        client_usage::reused.eq(client_usage::reused + excluded(client_usage::reused)),
-                    ))
-                    .execute(c))?;
             }
             Ok(Effect::none(()))
         })
@@ -151,4 +141,49 @@ impl Store {
             Ok(refused.collect())
         })
     }
+}
+
+fn count(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
+}
+
+fn add(connection: &mut SqliteConnection, of: &UsageDay, given: &TokensGiven) -> Result<(), Fault> {
+    let client = clients::table.find(of.client).select(clients::id);
+    if client.get_result::<i64>(connection).optional()?.is_none() {
+        return Ok(());
+    }
+    diesel::insert_into(client_usage::table)
+        .values((
+            client_usage::client.eq(of.client),
+            client_usage::day.eq(of.day),
+            client_usage::tokens.eq(count(given.signed)),
+            client_usage::reused.eq(count(given.reused)),
+        ))
+        .on_conflict((client_usage::client, client_usage::day))
+        .do_update()
+        .set((
+            client_usage::tokens.eq(client_usage::tokens + excluded(client_usage::tokens)),
+            client_usage::reused.eq(client_usage::reused + excluded(client_usage::reused)),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// All in one statement: a tick is not to wait for a hundred answers.
+fn add_all(link: &mut Link, usage: &[(UsageDay, TokensGiven)]) -> Result<(), Fault> {
+    let column = |of: fn(&(UsageDay, TokensGiven)) -> i64| usage.iter().map(of).collect::<Vec<_>>();
+    diesel::sql_query(
+        "INSERT INTO client_usage (client, day, tokens, reused) \
+         SELECT given.client, given.day, given.tokens, given.reused \
+         FROM unnest($1, $2, $3, $4) AS given (client, day, tokens, reused) \
+         JOIN clients ON clients.id = given.client ORDER BY given.client, given.day \
+         ON CONFLICT (client, day) DO UPDATE SET \
+         tokens = client_usage.tokens + excluded.tokens, reused = client_usage.reused + excluded.reused",
+    )
+    .bind::<Array<BigInt>, _>(column(|(of, _)| of.client))
+    .bind::<Array<BigInt>, _>(column(|(of, _)| of.day))
+    .bind::<Array<BigInt>, _>(column(|(_, given)| count(given.signed)))
+    .bind::<Array<BigInt>, _>(column(|(_, given)| count(given.reused)))
+    .execute(&mut link.connection)?;
+    Ok(())
 }
