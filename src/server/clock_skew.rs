@@ -61,6 +61,11 @@ impl ClockSkew {
         self.ahead.load(Ordering::Relaxed)
     }
 
+    /// The same as a length of time.
+    pub(super) fn seconds_ahead(&self) -> Seconds {
+        Seconds::new(self.ahead())
+    }
+
     /// Whether that is more than the rotation of keys allows for.
     pub(super) fn is_off(&self) -> bool {
         self.tolerance

@@ -79,6 +79,7 @@ fn judged(
     if record.family.end(judged_at).is_some() || record.expires_at <= judged_at {
         return Err(refused("the family has ended or expired").into());
     }
+    let judged_at = exchange_time(server, cx.now);
     match judge(&record, window(server, client, &record, judged_at, cx), judged_at) {
         Judgement::Newest => Ok((record, Standing::Newest(known))),
         Judgement::AnswerLost => Ok((record, Standing::AnswerLost)),
@@ -137,7 +138,13 @@ const PARALLEL: Seconds = Seconds::new(5);
 /// The retry window of a client without one of its own.
 const RETRY_WINDOW: Seconds = Seconds::new(10);
 
-/// The time in which nobody was answered does not count. `now` is the latest instant that was seen, by which it is judged.
+/// When it is, for exchanges, which one node dates and another judges: by the database's clock, from which each knows how far its own
+/// is. A clock that was set back opens no window again, and dates no exchange back either.
+fn exchange_time(server: &Server, now: NumericDate) -> NumericDate {
+    server.latest.at(now) - server.clock_skew.seconds_ahead()
+}
+
+/// The time in which nobody was answered does not count. `now` is the [time for exchanges](exchange_time), by which it is judged.
 fn window(
     server: &Server,
     client: &RegisteredClient,
@@ -154,7 +161,10 @@ fn window(
     let sent_since = server.standstill.sent_since(cx.now);
     Window {
         retry: retry(now),
-        sent: (sent_since < cx.now).then(|| (sent_since, retry(sent_since))),
+        sent: (sent_since < cx.now).then(|| {
+            let sent_since = sent_since - server.clock_skew.seconds_ahead();
+            (sent_since, retry(sent_since))
+        }),
     }
 }
 
@@ -181,6 +191,7 @@ pub(super) enum Concluded {
 #[derive(Debug)]
 pub struct Exchanging {
     record: Arc<RefreshTokenRecord>,
+    asked_at: NumericDate,
     rotation: Rotation,
     event: AuditEvent,
     /// What of the client's quota was taken for it, if that has one.
@@ -190,7 +201,7 @@ pub struct Exchanging {
 impl Exchanging {
     /// When it was asked for.
     pub fn asked_at(&self) -> NumericDate {
-        self.rotation.at
+        self.asked_at
     }
 }
 
@@ -213,6 +224,7 @@ impl Server {
             rotation,
             event,
             spent,
+            ..
         } = exchanging;
         let (server, made) = (Arc::clone(self), rotation.clone());
         self.store.rotate_soon(rotation, event, move |rotated| {
@@ -313,10 +325,11 @@ fn rotate(
     let token = successor(server, &record);
     let metadata = &client.client.metadata;
     let idle = cx.now + metadata.refresh_ttl.unwrap_or(server.settings.refresh_ttl);
+    let at = exchange_time(server, cx.now);
     let rotation = Rotation {
         hash,
         successor_hash: server.vault.refresh_hasher().hash(token.expose()),
-        at: cx.now,
+        at,
         successor_expires_at: idle,
     };
     let event = audit::refreshed(&client.client, &record, request, cx.now);
@@ -325,6 +338,7 @@ fn rotate(
             token,
             Box::new(Exchanging {
                 record,
+                asked_at: cx.now,
                 rotation,
                 event,
                 spent: None,
@@ -340,7 +354,7 @@ fn rotate(
             server.successors.forget(&rotation.hash);
             let again = server.store.refresh_token(&rotation.hash)?;
             let again = Arc::new(again.ok_or(refused("the family ended meanwhile"))?);
-            if known == Known::Remembered && again.rotated_at.is_some_and(|rotated_at| rotated_at < cx.now) {
+            if known == Known::Remembered && again.rotated_at.is_some_and(|rotated_at| rotated_at < at) {
                 // Before this request: what was remembered was out of date. It is judged as if it had just come.
                 return match judged(server, again, Known::LookedUp, client, request, cx)?.1 {
                     Standing::AnswerLost => Ok(Concluded::Given(token)),

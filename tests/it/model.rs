@@ -59,20 +59,20 @@ const ALL: [Act; 10] = [
 /// The whole of the rules.
 #[derive(Debug, Default)]
 struct Family {
-    /// When each token but the newest was exchanged.
+    /// When each token but the newest was exchanged, by the latest instant that its node had seen.
     rotated_at: Vec<NumericDate>,
     ended: bool,
 }
 
 impl Family {
     /// The generation of the token that is answered, if any is.
-    fn refresh(&mut self, generation: usize, now: NumericDate, seen: NumericDate) -> Option<usize> {
+    fn refresh(&mut self, generation: usize, seen: NumericDate) -> Option<usize> {
         let newest = self.rotated_at.len();
         if self.ended {
             return None;
         }
         if generation == newest {
-            self.rotated_at.push(now);
+            self.rotated_at.push(seen);
             return Some(newest + 1);
         }
         let in_window = seen.since(self.rotated_at[generation]) <= Seconds::new(10);
@@ -141,10 +141,9 @@ impl Play<'_> {
     }
 
     fn present(&mut self, generation: usize, history: &[Act]) {
-        let now = self.server().now();
         let response = refresh(self.server(), self.client, &self.tokens[generation], &[]);
         let seen = self.see();
-        match self.family.refresh(generation, now, seen) {
+        match self.family.refresh(generation, seen) {
             Some(expected) => {
                 assert_eq!(response.status, 200, "{history:?}: {}", response.text());
                 let token = session(&response).refresh;

@@ -15,8 +15,14 @@ use crate::token::assert_refused;
 /// A server that goes by the database's clock, and looks whether it still does.
 fn by_the_databases_clock() -> (Database, TestServer) {
     let database = Database::postgres();
+    let server = off_by(&database, 0);
+    (database, server)
+}
+
+/// One whose clock differs by so many seconds.
+fn off_by(database: &Database, ahead: i64) -> TestServer {
     let options = Options {
-        clock: std::sync::Arc::new(std::sync::atomic::AtomicI64::new(time_of(&database))),
+        clock: std::sync::Arc::new(std::sync::atomic::AtomicI64::new(time_of(database) + ahead)),
         clock_tolerance: Some(keywheel::keys::CLOCK_SKEW),
         ..Options::default()
     };
@@ -255,6 +261,24 @@ fn the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_
             assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
         });
     }
+}
+
+// the clock of the node that dates an exchange is not that of the node that judges it.
+#[test]
+fn a_lost_answer_is_fetched_from_a_node_whose_clock_differs_as_far_as_it_may() {
+    let database = Database::postgres();
+    let [slow, fast] = [-4, 4].map(|ahead| off_by(&database, ahead));
+    slow.user("alice", "correct horse");
+    let client = slow.client("app", for_people());
+    let first = session(&sign_in(&slow, &client));
+    // These clocks stand still.
+    slow.set_clock(time_of(&database) - 4);
+    let lost = session(&refresh(&slow, &client, &first.refresh, &[]));
+    fast.set_clock(time_of(&database) + 4 + 4);
+    let answer = refresh(&fast, &client, &first.refresh, &[]);
+    assert_eq!(session(&answer).refresh, lost.refresh);
+    fast.set_clock(time_of(&database) + 4 + 20);
+    assert_refused(&refresh(&fast, &client, &first.refresh, &[]), 400, "invalid_grant");
 }
 
 // a process that ends takes the answers with it that were on their way.
