@@ -23,7 +23,7 @@ pub(super) struct Sealer {
 const SETTLED: Seconds = Seconds::minutes(1);
 /// Most events under one seal, and most seals in one tick.
 pub(super) const MOST_EVENTS: u32 = 10_000;
-const MOST_SEALS: usize = 5;
+const MOST_SEALS: usize = 2;
 /// Less than the id of any event, also of one that somebody made up.
 pub(super) const BEFORE_ALL: i64 = i64::MIN;
 
@@ -36,7 +36,11 @@ impl Sealer {
             Some((up_to, _)) => {
                 // What fails is tried again after a while, not at each tick.
                 *seen = Some((up_to, now));
-                seal_up_to(store, vault, up_to, now)?;
+                if seal_up_to(store, vault, up_to, now)? == Sealed::Some {
+                    // The next tick goes on.
+                    *seen = Some((up_to, now - SETTLED));
+                    return Ok(());
+                }
             }
             None => {}
         }
@@ -45,25 +49,33 @@ impl Sealer {
     }
 }
 
-fn seal_up_to(store: &Store, vault: &Vault, up_to: i64, now: NumericDate) -> Result<(), Failure> {
+/// How far the sealing came.
+#[derive(Debug, PartialEq, Eq)]
+enum Sealed {
+    All,
+    Some,
+}
+
+fn seal_up_to(store: &Store, vault: &Vault, up_to: i64, now: NumericDate) -> Result<Sealed, Failure> {
     for _ in 0..MOST_SEALS {
         let last = store.last_audit_seal()?;
         let after = last.as_ref().map_or(BEFORE_ALL, |seal| seal.last_id);
         let mut events = store.audit_records_after(after, MOST_EVENTS)?;
         events.retain(|event| event.id <= up_to);
         let Some(seal) = seal(vault.audit_key(), last.as_ref(), &events, now) else {
-            return Ok(());
+            return Ok(Sealed::All);
         };
+        // Another node is at it.
         if store.add_audit_seal(&seal)? == Insertion::Exists {
-            return Ok(());
+            return Ok(Sealed::All);
         }
     }
-    Ok(())
+    Ok(Sealed::Some)
 }
 
-/// Deletes events that were sealed before `before`, about `limit` of them, the oldest first. The last of their seals stays, marked:
-/// the rest is verified from there. What is not sealed stays too.
-pub(super) fn prune(store: &Store, vault: &Vault, before: NumericDate, limit: usize) -> Result<(), Failure> {
+/// Deletes events that were sealed before `before`, about `limit` of them, the oldest first; whether there are more. The last of their
+/// seals stays, marked: the rest is verified from there. What is not sealed stays too.
+pub(super) fn prune(store: &Store, vault: &Vault, before: NumericDate, limit: usize) -> Result<bool, Failure> {
     let mut deleted = 0;
     while deleted < limit {
         let seals = store.audit_seals_after(0, 2)?;
@@ -85,7 +97,7 @@ pub(super) fn prune(store: &Store, vault: &Vault, before: NumericDate, limit: us
         };
         begin_after(store, vault, second)?;
     }
-    Ok(())
+    Ok(deleted >= limit)
 }
 
 /// Events deleted in one statement.

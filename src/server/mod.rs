@@ -159,6 +159,7 @@ pub struct Server {
     fetchers: Fetchers,
     clock_skew: ClockSkew,
     metrics: Metrics,
+    pruning: Interval,
     tending: Interval,
     sweeping: Interval,
     watching: Interval,
@@ -236,6 +237,7 @@ impl Server {
             watching: Interval::after(cx.now, WATCH_EVERY),
             metrics: Metrics::new(),
             tending: Interval::after(cx.now, TEND_EVERY),
+            pruning: Interval::after(cx.now, TEND_EVERY),
             sweeping: Interval::after(cx.now, SWEEP_EVERY),
         };
         server.follow_users()?;
@@ -333,12 +335,16 @@ impl Server {
         turned.and(tended).and(swept)
     }
 
-    /// Clears away what nobody needs any more, once a minute.
+    /// Clears away what nobody needs any more, once a minute; of old audit events as many as a tick can bear, until there are none.
     fn tend(&self, now: NumericDate) -> Result<(), Failure> {
+        if self.pruning.is_due(now) {
+            let before = now - self.settings.audit_retention;
+            if !audit_chain::prune(&self.store, &self.vault, before, MOST_AUDIT_EVENTS)? {
+                self.pruning.done(now);
+            }
+        }
         if self.tending.is_due(now) {
             self.store.prune_changes(now - FEED_RETENTION, 1_000)?;
-            let before = now - self.settings.audit_retention;
-            audit_chain::prune(&self.store, &self.vault, before, MOST_AUDIT_EVENTS)?;
             self.store
                 .forget_fetchers(now - self.wheel.policy().fetchers_memory())?;
             self.store.forget_usage(now - USAGE_RETENTION)?;
@@ -465,8 +471,8 @@ fn last_served(store: &Store) -> Result<Option<NumericDate>, Failure> {
 const FEED_RETENTION: Seconds = Seconds::new(600);
 /// Time between two looks for expired rows, once there are none left.
 const SWEEP_EVERY: Seconds = Seconds::minutes(1);
-/// Most audit events deleted in a minute: as many as a busy node writes.
-const MOST_AUDIT_EVENTS: usize = 50_000;
+/// Most audit events deleted in a tick: a busy node writes some thousands a second.
+const MOST_AUDIT_EVENTS: usize = 10_000;
 /// Most rows of a table in one statement, so that none holds up a request.
 const SWEEP_BATCH: u32 = 1_000;
 /// Time between two looks at the end of the feed, at old audit events and at the kinds of users' hashes.

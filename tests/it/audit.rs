@@ -139,6 +139,26 @@ fn a_trail_that_was_cut_off_lacks_the_seal_that_was_noted() {
 }
 
 #[test]
+fn a_long_trail_is_sealed_in_the_ticks_that_follow_each_other() {
+    on_both(|database| {
+        let server = sealed(database);
+        let after = server.store.newest_audit_event().unwrap().unwrap();
+        let at = server.now().epoch();
+        database.execute(&format!(
+            "INSERT INTO audit_events (id, at, event, actor, detail) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+             WHERE i < 45000) SELECT {after} + i, {at}, 'made.up', 'x', '{{}}' FROM n"
+        ));
+        settle(&server);
+        for _ in 0..2 {
+            server.advance(Seconds::new(1));
+            server.tick().unwrap();
+        }
+        let trail = verified(&server).unwrap();
+        assert_eq!((trail.unsealed, trail.head.unwrap().number), (0, 3 + 5));
+    });
+}
+
+#[test]
 fn what_is_older_than_the_retention_goes_with_its_seals_and_the_rest_can_be_verified() {
     on_both(|database| {
         let server = sealed(database);
