@@ -189,6 +189,20 @@ fn who_may_not_ask_learns_nothing() {
 }
 
 // I-03, I-06, I-09, I-12
+// A client is registered by whoever administrates, on a machine with a clock of its own.
+#[test]
+fn a_token_of_a_client_that_was_registered_by_a_clock_that_is_ahead_is_active() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        server.advance(Seconds::new(90));
+        let client = server.client("service", metadata());
+        server.advance(Seconds::new(-90));
+        let token = server.granted(&client, &[]);
+        let asked = Request::form(INTROSPECT, &[("token", &token)]).basic(&client.id, &client.secret);
+        assert_eq!(server.send(&asked).json()["active"], true);
+    });
+}
+
 #[test]
 fn what_is_dead_forged_or_foreign_is_not_active() {
     staged(|stage| {
