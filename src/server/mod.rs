@@ -460,13 +460,23 @@ pub enum Following {
     Unfit,
 }
 
-/// When a refresh token was exchanged last, by any node; as far as the newest events tell, or else when the newest one was. Whoever
+/// When a refresh token was exchanged last, by any node, within a day; or else when the newest event was. Whoever
 /// lost the answer to an exchange lost it then at the latest.
-fn last_served(store: &Store) -> Result<Option<NumericDate>, Failure> {
-    let newest = store.audit_events(&AuditFilter::default())?;
-    let exchanged = newest.iter().find(|event| event.event == audit::REFRESH);
-    Ok(exchanged.or(newest.first()).map(|event| event.at))
+fn last_served(store: &Store, now: NumericDate) -> Result<Option<NumericDate>, Failure> {
+    let newest = |event: Option<&str>, since| {
+        let found = store.audit_events(&AuditFilter {
+            event: event.map(str::to_owned),
+            since,
+            limit: 1,
+            ..AuditFilter::default()
+        })?;
+        Ok::<_, Failure>(found.first().map(|event| event.at))
+    };
+    // No farther back than it matters, so that a long trail without any is not read to its end.
+    let exchanged = newest(Some(audit::REFRESH), Some(now - Seconds::days(1)))?;
+    exchanged.map_or_else(|| newest(None, None), |at| Ok(Some(at)))
 }
+
 /// How long a change stays in the feed. A node that was away for longer forgets its whole cache.
 const FEED_RETENTION: Seconds = Seconds::new(600);
 /// Time between two looks for expired rows, once there are none left.

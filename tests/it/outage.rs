@@ -26,8 +26,7 @@ fn off_by(database: &Database, ahead: i64) -> TestServer {
         clock_tolerance: Some(keywheel::keys::CLOCK_SKEW),
         ..Options::default()
     };
-    let server = TestServer::with(database.url(), options);
-    (database, server)
+    TestServer::with(database.url(), options)
 }
 
 fn time_of(database: &Database) -> i64 {
@@ -287,6 +286,10 @@ fn the_time_without_a_process_is_no_part_of_it_either() {
     with_session(&for_people(), |server, client, first| {
         let lost = session(&refresh(server, client, &first.refresh, &[]));
         server.advance(Seconds::new(600));
+        // Meanwhile somebody is busy with the command line.
+        for number in 0..120 {
+            server.client(&format!("made-{number}"), metadata());
+        }
         let again = TestServer::with(&server.url, server.options());
         again.server.begun(again.now());
         let answer = refresh(&again, client, &first.refresh, &[]);
