@@ -1,13 +1,16 @@
 //! What nobody may use up: attempts to authenticate, connections, and the time of those who serve them.
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use keywheel::oauth::Seconds;
 use keywheel::storage::AuditFilter;
+use rustix::process::{Resource, geteuid, getrlimit};
 
-use crate::support::http::{Connection, Request, Response};
+use crate::support::http::{Connection, Request, Response, send};
 use crate::support::process::Folder;
 use crate::support::server::{Credentials, JWKS, Options, TOKEN, TestServer, metadata};
 use crate::support::{on_both, on_sqlite};
@@ -245,4 +248,47 @@ fn a_body_that_is_too_long_is_refused_before_it_is_asked_for() {
             }
         }
     });
+}
+
+// Who may make no more threads, as in a container with a low `pids.max`, refuses what needs one, and afterwards refuses it no longer.
+#[test]
+fn work_that_no_thread_could_be_made_for_is_refused_and_takes_nothing_with_it() {
+    // The system counts the threads of a user, and bounds nobody who may do everything.
+    assert!(
+        geteuid().is_root(),
+        "run this as root: it bounds the threads of another user"
+    );
+    let nobody_else = 64_000 + std::process::id() % 1_000;
+    let folder = Folder::empty();
+    let secrets: Vec<_> = (0..40)
+        .map(|number| folder.client_secret(&format!("c{number}")))
+        .collect();
+    let given = Command::new("chown")
+        .args(["-R", &nobody_else.to_string()])
+        .arg(folder.path())
+        .status();
+    assert!(given.unwrap().success());
+    let served = folder.serve_as(
+        Some((nobody_else, nobody_else)),
+        &["--issuer", "https://auth.example"],
+        &[],
+    );
+    // By that user, who may lower the limit and raise it again.
+    let bound = |most: &str| {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &served.pid().to_string(), &format!("--nproc={most}:")]);
+        assert!(command.uid(nobody_else).gid(nobody_else).status().unwrap().success());
+    };
+    let before = getrlimit(Resource::Nproc).current.unwrap_or(10_000);
+    // Each is a client that the node does not know yet, and looks up on a thread that may wait.
+    let ask = |(number, secret): (usize, &String)| {
+        let request = Request::raw_form(TOKEN, "grant_type=client_credentials").basic(&format!("c{number}"), secret);
+        send(served.address, &request).status
+    };
+    bound("1");
+    let statuses: Vec<_> = secrets.iter().enumerate().take(30).map(ask).collect();
+    assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
+    bound(&before.to_string());
+    let statuses: Vec<_> = secrets.iter().enumerate().skip(30).map(ask).collect();
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
 }
