@@ -61,9 +61,14 @@ impl ClockSkew {
         self.ahead.load(Ordering::Relaxed)
     }
 
-    /// The same as a length of time.
-    pub(super) fn seconds_ahead(&self) -> Seconds {
-        Seconds::new(self.ahead())
+    /// What the database's clock shows when this one shows `at`.
+    pub(super) fn to_database(&self, at: NumericDate) -> NumericDate {
+        NumericDate::from_epoch(at.epoch().saturating_sub(self.ahead()))
+    }
+
+    /// What this clock shows when the database's shows `at`.
+    pub(super) fn from_database(&self, at: NumericDate) -> NumericDate {
+        NumericDate::from_epoch(at.epoch().saturating_add(self.ahead()))
     }
 
     /// Whether that is more than the rotation of keys allows for.

@@ -79,8 +79,7 @@ fn judged(
     if record.family.end(judged_at).is_some() || record.expires_at <= judged_at {
         return Err(refused("the family has ended or expired").into());
     }
-    let judged_at = exchange_time(server, cx.now);
-    match judge(&record, window(server, client, &record, judged_at, cx), judged_at) {
+    match judge(&record, window(server, client, &record, cx), judged_at) {
         Judgement::Newest => Ok((record, Standing::Newest(known))),
         Judgement::AnswerLost => Ok((record, Standing::AnswerLost)),
         Judgement::Overtaken => Err(refused("the refresh token was exchanged a moment ago").into()),
@@ -107,6 +106,8 @@ enum Judgement {
 /// What time means for a token that was exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
+    /// When the token was exchanged, by this node's clock; `None` when it was not.
+    rotated_at: Option<NumericDate>,
     /// How long after its exchange it is taken for one whose answer was lost; zero for strict clients.
     retry: Seconds,
     /// Since when the request may have been on its way, and how long `retry` was then; `None` for one that has just come.
@@ -115,7 +116,7 @@ struct Window {
 
 /// Pure: what a living family's token is, by its row, its successor's and the time.
 fn judge(record: &RefreshTokenRecord, window: Window, now: NumericDate) -> Judgement {
-    let Some(rotated_at) = record.rotated_at else {
+    let Some(rotated_at) = window.rotated_at else {
         return Judgement::Newest;
     };
     let is_strict = window.retry == Seconds::new(0);
@@ -138,33 +139,21 @@ const PARALLEL: Seconds = Seconds::new(5);
 /// The retry window of a client without one of its own.
 const RETRY_WINDOW: Seconds = Seconds::new(10);
 
-/// When it is, for exchanges, which one node dates and another judges: by the database's clock, from which each knows how far its own
-/// is. A clock that was set back opens no window again, and dates no exchange back either.
-fn exchange_time(server: &Server, now: NumericDate) -> NumericDate {
-    server.latest.at(now) - server.clock_skew.seconds_ahead()
-}
-
-/// The time in which nobody was answered does not count. `now` is the [time for exchanges](exchange_time), by which it is judged.
-fn window(
-    server: &Server,
-    client: &RegisteredClient,
-    record: &RefreshTokenRecord,
-    now: NumericDate,
-    cx: &Context<'_>,
-) -> Window {
+/// The time in which nobody was answered does not count.
+fn window(server: &Server, client: &RegisteredClient, record: &RefreshTokenRecord, cx: &Context<'_>) -> Window {
     let own = client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW);
-    let retry = |at| match record.rotated_at {
+    // Another node may have dated it: by the database's clock, from which each knows how far its own is.
+    let rotated_at = record.rotated_at.map(|at| server.clock_skew.from_database(at));
+    let retry = |at| match rotated_at {
         Some(rotated_at) if own > Seconds::new(0) => own + server.standstill.since(rotated_at, at),
         _ => own,
     };
     // By the clock as it is: one that was set back has not stood still.
     let sent_since = server.standstill.sent_since(cx.now);
     Window {
-        retry: retry(now),
-        sent: (sent_since < cx.now).then(|| {
-            let sent_since = sent_since - server.clock_skew.seconds_ahead();
-            (sent_since, retry(sent_since))
-        }),
+        rotated_at,
+        retry: retry(server.latest.at(cx.now)),
+        sent: (sent_since < cx.now).then(|| (sent_since, retry(sent_since))),
     }
 }
 
@@ -325,7 +314,8 @@ fn rotate(
     let token = successor(server, &record);
     let metadata = &client.client.metadata;
     let idle = cx.now + metadata.refresh_ttl.unwrap_or(server.settings.refresh_ttl);
-    let at = exchange_time(server, cx.now);
+    // By the latest instant that was seen, as it is judged: a clock that was set back dates nothing back.
+    let at = server.clock_skew.to_database(server.latest.at(cx.now));
     let rotation = Rotation {
         hash,
         successor_hash: server.vault.refresh_hasher().hash(token.expose()),
@@ -363,7 +353,7 @@ fn rotate(
             }
             // Somebody was first between our look and our write: a parallel request of the same client, most likely.
             let judged_at = server.latest.at(cx.now);
-            let judgement = judge(&again, window(server, client, &again, judged_at, cx), judged_at);
+            let judgement = judge(&again, window(server, client, &again, cx), judged_at);
             if again.family.end(judged_at).is_none() && judgement == Judgement::AnswerLost {
                 Ok(Concluded::Given(token))
             } else {

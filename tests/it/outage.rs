@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keywheel::oauth::Seconds;
+use keywheel::oauth::{ClientMetadata, Seconds};
 
 use crate::refresh::{for_people, refresh, session, with_session};
 use crate::support::Database;
@@ -15,15 +15,15 @@ use crate::token::assert_refused;
 /// A server that goes by the database's clock, and looks whether it still does.
 fn by_the_databases_clock() -> (Database, TestServer) {
     let database = Database::postgres();
-    let server = off_by(&database, 0);
+    let server = off_by(&database, 0, keywheel::keys::CLOCK_SKEW);
     (database, server)
 }
 
-/// One whose clock differs by so many seconds.
-fn off_by(database: &Database, ahead: i64) -> TestServer {
+/// One whose clock differs by so many seconds, of which so many are borne.
+fn off_by(database: &Database, ahead: i64, tolerance: Seconds) -> TestServer {
     let options = Options {
         clock: std::sync::Arc::new(std::sync::atomic::AtomicI64::new(time_of(database) + ahead)),
-        clock_tolerance: Some(keywheel::keys::CLOCK_SKEW),
+        clock_tolerance: Some(tolerance),
         ..Options::default()
     };
     TestServer::with(database.url(), options)
@@ -264,20 +264,51 @@ fn the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_
 
 // the clock of the node that dates an exchange is not that of the node that judges it.
 #[test]
-fn a_lost_answer_is_fetched_from_a_node_whose_clock_differs_as_far_as_it_may() {
+fn the_window_is_as_long_whichever_nodes_date_and_judge_an_exchange() {
+    // So far apart, and a window so long, that the seconds do not matter which the test takes.
+    for apart in [60, -60] {
+        let database = Database::postgres();
+        let [dates, judges] = [-apart / 2, apart / 2].map(|ahead| off_by(&database, ahead, Seconds::minutes(1)));
+        let long = ClientMetadata {
+            refresh_retry_window: Some(Seconds::new(40)),
+            ..for_people()
+        };
+        let client = dates.client("app", long);
+        dates.user("alice", "correct horse");
+        // These clocks stand still but for this.
+        let begun = time_of(&database);
+        dates.set_clock(begun - apart / 2);
+        let first = session(&sign_in(&dates, &client));
+        let lost = session(&refresh(&dates, &client, &first.refresh, &[]));
+        let later = |seconds| judges.set_clock(begun + apart / 2 + seconds);
+        later(20);
+        let answer = refresh(&judges, &client, &first.refresh, &[]);
+        assert_eq!(session(&answer).refresh, lost.refresh, "{apart}");
+        later(60);
+        let answer = refresh(&judges, &client, &first.refresh, &[]);
+        assert_refused(&answer, 400, "invalid_grant");
+    }
+}
+
+// a standstill is told by the node's own clock.
+#[test]
+fn a_node_whose_clock_is_behind_does_not_stand_still_for_that() {
     let database = Database::postgres();
-    let [slow, fast] = [-4, 4].map(|ahead| off_by(&database, ahead));
-    slow.user("alice", "correct horse");
-    let client = slow.client("app", for_people());
-    let first = session(&sign_in(&slow, &client));
-    // These clocks stand still.
-    slow.set_clock(time_of(&database) - 4);
-    let lost = session(&refresh(&slow, &client, &first.refresh, &[]));
-    fast.set_clock(time_of(&database) + 4 + 4);
-    let answer = refresh(&fast, &client, &first.refresh, &[]);
-    assert_eq!(session(&answer).refresh, lost.refresh);
-    fast.set_clock(time_of(&database) + 4 + 20);
-    assert_refused(&refresh(&fast, &client, &first.refresh, &[]), 400, "invalid_grant");
+    let node = off_by(&database, -4, keywheel::keys::CLOCK_SKEW);
+    node.user("alice", "correct horse");
+    let short = ClientMetadata {
+        refresh_retry_window: Some(Seconds::new(3)),
+        ..for_people()
+    };
+    let client = node.client("app", short);
+    node.server.begun(node.now());
+    let first = session(&sign_in(&node, &client));
+    session(&refresh(&node, &client, &first.refresh, &[]));
+    for _ in 0..6 {
+        node.advance(Seconds::new(1));
+        follow(&node);
+    }
+    assert_refused(&refresh(&node, &client, &first.refresh, &[]), 400, "invalid_grant");
 }
 
 // a process that ends takes the answers with it that were on their way.
