@@ -129,7 +129,10 @@ impl Config {
         let workers = match read.optional::<usize>("workers")? {
             Some(0) => return Err(read.refused("workers", "at least 1 worker is needed")),
             Some(workers) if workers > MOST_WORKERS => {
-                return Err(read.refused("workers", "one for each processor is enough: 512 at most"));
+                return Err(read.refused(
+                    "workers",
+                    "one for each processor is enough, and 512 are the most that there can be",
+                ));
             }
             Some(workers) => workers,
             None => std::thread::available_parallelism().map_or(1, |processors| processors.get().min(MOST_WORKERS)),

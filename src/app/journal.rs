@@ -101,7 +101,7 @@ pub(super) struct Scribe {
 }
 
 /// So many seconds are no slow disk any more.
-const HANGING: u32 = 10;
+const HANGING: u32 = 5;
 
 impl Scribe {
     /// Writes what is to be remembered so far, and then starts the thread.

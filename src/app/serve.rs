@@ -138,18 +138,21 @@ pub(super) fn serve(process: &Process, args: &ServeArgs, supervisor: &Supervisor
         for handle in drained.iter().chain([&managing_handle]) {
             handle.resume().await;
         }
-        if serving.iter().any(JoinHandle::is_finished) {
-            ended_by_itself(select_all(&mut serving).await.0)?;
-        }
-        info!(event = "serving", %issuer, listen = %listening.0, management = %listening.1, "keywheel is serving");
-        supervisor.ready(&format!("{issuer} on {}", listening.0));
-        if let Some(welcome) = welcome {
-            output::text(&welcome)?;
+        if !serving.iter().any(JoinHandle::is_finished) {
+            info!(event = "serving", %issuer, listen = %listening.0, management = %listening.1, "keywheel is serving");
+            supervisor.ready(&format!("{issuer} on {}", listening.0));
+            if let Some(welcome) = welcome {
+                output::text(&welcome)?;
+            }
         }
         let asked = tokio::select! {
             asked = signals.end(|| watch.iter().for_each(TlsWatch::look)) => asked,
             // Whoever supervises starts anew what ends, and nothing that serves nobody.
-            (ended, _, _) = select_all(&mut serving) => return ended_by_itself(ended),
+            (ended, _, _) = select_all(&mut serving) => {
+                // What only this process knows is written down all the same.
+                let _late = tokio::time::timeout(Duration::from_secs(5), ticker.stop()).await;
+                return ended_by_itself(ended);
+            }
         };
         let delay = match asked {
             Asked::Supervisor => Duration::from_secs(config.shutdown_delay.get().unsigned_abs()),

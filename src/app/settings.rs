@@ -168,7 +168,7 @@ pub const SETTINGS: &[Setting] = &[
         "workers",
         &["KEYWHEEL_WORKERS"],
         "",
-        "threads that answer requests; as many as processors by default",
+        "threads that answer requests, at most 512; as many as processors by default",
     ),
     setting(
         "max_connections",

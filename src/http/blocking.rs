@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Bounds of a kind of work that waits.
@@ -79,15 +79,15 @@ impl Blocking {
             Ok(Err(_)) | Err(_) => return Err(NotDone::Overloaded),
         };
         drop(place);
-        let permit = Arc::new(Mutex::new(Some(permit)));
-        let handed = Arc::clone(&permit);
-        let work = move || taken(&handed).map(|_held| work());
+        let laid_down = Arc::new(Mutex::new(Some((permit, work))));
+        let handed = Arc::clone(&laid_down);
+        let taken = move || take(&handed).map(|(_permit, work)| work());
         #[expect(clippy::disallowed_methods, reason = "this is the bounded pool")]
-        let running = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(work)));
+        let running = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(taken)));
         let Ok(running) = running else {
-            // The system gives no thread. The work lies in tokio's queue, which nobody may ever come to: it is done without, and its permit
-            // is not to lie there as well.
-            taken(&permit);
+            // The system gives no thread, and what was handed over lies in tokio's queue, which nobody may ever come to. Neither the permit
+            // nor the work is to lie there as well.
+            drop(take(&laid_down));
             return Err(NotDone::Overloaded);
         };
         match running.await {
@@ -97,9 +97,9 @@ impl Blocking {
     }
 }
 
-/// The permit, for whoever is first.
-fn taken(permit: &Mutex<Option<OwnedSemaphorePermit>>) -> Option<OwnedSemaphorePermit> {
-    permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// What was laid down, for whoever is first.
+fn take<T>(laid_down: &Mutex<Option<T>>) -> Option<T> {
+    laid_down.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// A place among those who wait; given back however the wait ends.

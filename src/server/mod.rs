@@ -330,19 +330,27 @@ impl Server {
         self.expiries
             .tell(&self.wheel.turn(cx.now), self.wheel.policy(), cx.now);
         let tended = self.tend(cx.now);
+        let pruned = self.prune(cx.now);
         self.write_down(cx.now);
         let swept = self.sweep(cx.now);
-        turned.and(tended).and(swept)
+        turned.and(tended).and(pruned).and(swept)
     }
 
-    /// Clears away what nobody needs any more, once a minute; of old audit events as many as a tick can bear, until there are none.
-    fn tend(&self, now: NumericDate) -> Result<(), Failure> {
+    /// Deletes old audit events, as many as a tick can bear; once a minute, and in each tick while there are more.
+    fn prune(&self, now: NumericDate) -> Result<(), Failure> {
         if self.pruning.is_due(now) {
             let before = now - self.settings.audit_retention;
-            if !audit_chain::prune(&self.store, &self.vault, before, MOST_AUDIT_EVENTS)? {
+            let more = audit_chain::prune(&self.store, &self.vault, before, MOST_AUDIT_EVENTS);
+            if !matches!(more, Ok(true)) {
                 self.pruning.done(now);
             }
+            more?;
         }
+        Ok(())
+    }
+
+    /// Clears away what nobody needs any more, once a minute.
+    fn tend(&self, now: NumericDate) -> Result<(), Failure> {
         if self.tending.is_due(now) {
             self.store.prune_changes(now - FEED_RETENTION, 1_000)?;
             self.store
@@ -460,7 +468,7 @@ pub enum Following {
     Unfit,
 }
 
-/// When a refresh token was exchanged last, by any node, within a day; or else when the newest event was. Whoever
+/// When a refresh token was exchanged last, by any node, as far back as it matters; or else when the newest event was. Whoever
 /// lost the answer to an exchange lost it then at the latest.
 fn last_served(store: &Store, now: NumericDate) -> Result<Option<NumericDate>, Failure> {
     let newest = |event: Option<&str>, since| {
@@ -473,7 +481,7 @@ fn last_served(store: &Store, now: NumericDate) -> Result<Option<NumericDate>, F
         Ok::<_, Failure>(found.first().map(|event| event.at))
     };
     // No farther back than it matters, so that a long trail without any is not read to its end.
-    let exchanged = newest(Some(audit::REFRESH), Some(now - Seconds::days(1)))?;
+    let exchanged = newest(Some(audit::REFRESH), Some(now - standstill::LONGEST * 2))?;
     exchanged.map_or_else(|| newest(None, None), |at| Ok(Some(at)))
 }
 

@@ -30,7 +30,7 @@ const A_PAUSE: Seconds = Seconds::new(3);
 /// Most standstills that are remembered.
 const MOST: usize = 16;
 /// Most that is allowed for them all together: a successor that nobody used for so long is not fetched any more.
-const LONGEST: Seconds = Seconds::hours(1);
+pub(super) const LONGEST: Seconds = Seconds::hours(1);
 
 impl Default for Standstill {
     fn default() -> Self {

@@ -82,7 +82,11 @@ impl Usage {
             *writing = self.take();
         }
         let first = writing.len().saturating_sub(AT_ONCE);
-        store.add_usage(writing.get(first..).unwrap_or_default())?;
+        if let Err(error) = store.add_usage(writing.get(first..).unwrap_or_default()) {
+            // What fails is tried again after a while, not at each tick.
+            self.flushing.done(now);
+            return Err(error.into());
+        }
         writing.truncate(first);
         if writing.is_empty() {
             // Else the next tick goes on.

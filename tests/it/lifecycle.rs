@@ -138,7 +138,7 @@ fn a_keys_dir_that_hangs_holds_up_neither_who_follows_the_database_nor_the_end()
     assert_eq!(token(&served, &secret).status, 200);
     // What comes after the journal in each second goes on.
     let told = served.await_event("journal.hangs");
-    assert_eq!(told["seconds"], 10);
+    assert_eq!(told["seconds"], 5);
     let other = folder.client_secret("shop");
     let asked = Request::raw_form(TOKEN, "grant_type=client_credentials").basic("shop", &other);
     assert_eq!(send(served.address, &asked).status, 200);
