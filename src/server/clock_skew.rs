@@ -62,12 +62,12 @@ impl ClockSkew {
     }
 
     /// What the database's clock shows when this one shows `at`.
-    pub(super) fn to_database(&self, at: NumericDate) -> NumericDate {
+    pub(super) fn there(&self, at: NumericDate) -> NumericDate {
         NumericDate::from_epoch(at.epoch().saturating_sub(self.ahead()))
     }
 
     /// What this clock shows when the database's shows `at`.
-    pub(super) fn from_database(&self, at: NumericDate) -> NumericDate {
+    pub(super) fn here(&self, at: NumericDate) -> NumericDate {
         NumericDate::from_epoch(at.epoch().saturating_add(self.ahead()))
     }
 

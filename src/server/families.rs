@@ -143,7 +143,7 @@ const RETRY_WINDOW: Seconds = Seconds::new(10);
 fn window(server: &Server, client: &RegisteredClient, record: &RefreshTokenRecord, cx: &Context<'_>) -> Window {
     let own = client.client.metadata.refresh_retry_window.unwrap_or(RETRY_WINDOW);
     // Another node may have dated it: by the database's clock, from which each knows how far its own is.
-    let rotated_at = record.rotated_at.map(|at| server.clock_skew.from_database(at));
+    let rotated_at = record.rotated_at.map(|at| server.clock_skew.here(at));
     let retry = |at| match rotated_at {
         Some(rotated_at) if own > Seconds::new(0) => own + server.standstill.since(rotated_at, at),
         _ => own,
@@ -315,7 +315,7 @@ fn rotate(
     let metadata = &client.client.metadata;
     let idle = cx.now + metadata.refresh_ttl.unwrap_or(server.settings.refresh_ttl);
     // By the latest instant that was seen, as it is judged: a clock that was set back dates nothing back.
-    let at = server.clock_skew.to_database(server.latest.at(cx.now));
+    let at = server.clock_skew.there(server.latest.at(cx.now));
     let rotation = Rotation {
         hash,
         successor_hash: server.vault.refresh_hasher().hash(token.expose()),
