@@ -94,8 +94,8 @@ use self::unwritten::Unwritten;
 use self::usage::Usage;
 use self::verified_tokens::VerifiedTokens;
 use crate::oauth::{ClientId, GrantType, IssuerUrl, NumericDate, Seconds, ServerMetadata, base64url};
+use crate::storage::Store;
 pub use crate::storage::Waiting;
-use crate::storage::{AuditFilter, Store};
 
 /// What the rules need to know of the configuration.
 #[derive(Debug, Clone)]
@@ -191,7 +191,7 @@ impl Server {
         cx.rng.fill_bytes(&mut uid);
         store.identify(&base64url(&uid))?;
         // Before the wheel may make a key.
-        let served_at = last_served(&store, cx.now)?;
+        let served_at = standstill::last_served(&store, cx.now)?;
         let watch = Watch::begin(&store, before, &load_ring(&store, &vault)?)?;
         let wheel = Wheel::open(&store, Arc::clone(&vault), wheel, cx)?;
         let passwords = PasswordHasher::start(settings.password_threads)
@@ -466,23 +466,6 @@ pub enum Following {
     Fit,
     /// Its clock is off.
     Unfit,
-}
-
-/// When a refresh token was exchanged last, by any node, as far back as it matters; or else when the newest event was. Whoever
-/// lost the answer to an exchange lost it then at the latest.
-fn last_served(store: &Store, now: NumericDate) -> Result<Option<NumericDate>, Failure> {
-    let newest = |event: Option<&str>, since| {
-        let found = store.audit_events(&AuditFilter {
-            event: event.map(str::to_owned),
-            since,
-            limit: 1,
-            ..AuditFilter::default()
-        })?;
-        Ok::<_, Failure>(found.first().map(|event| event.at))
-    };
-    // No farther back than it matters, so that a long trail without any is not read to its end.
-    let exchanged = newest(Some(audit::REFRESH), Some(now - standstill::LONGEST * 2))?;
-    exchanged.map_or_else(|| newest(None, None), |at| Ok(Some(at)))
 }
 
 /// How long a change stays in the feed. A node that was away for longer forgets its whole cache.

@@ -2,7 +2,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::{Failure, audit};
 use crate::oauth::{NumericDate, Seconds};
+use crate::storage::{AuditFilter, Store};
 
 /// The times at which this node could give nobody an answer: the database was away or took nothing, the node itself stood still, or
 /// there was none. Who lost an answer then could not fetch it again, so that such time does not count against them.
@@ -30,7 +32,7 @@ const A_PAUSE: Seconds = Seconds::new(3);
 /// Most standstills that are remembered.
 const MOST: usize = 16;
 /// Most that is allowed for them all together: a successor that nobody used for so long is not fetched any more.
-pub(super) const LONGEST: Seconds = Seconds::hours(1);
+const LONGEST: Seconds = Seconds::hours(1);
 
 impl Default for Standstill {
     fn default() -> Self {
@@ -126,6 +128,23 @@ fn push(lately: &mut VecDeque<Span>, begun: NumericDate, ended: NumericDate, unr
         lately.pop_front();
     }
     lately.push_back(Span { begun, ended, unread });
+}
+
+/// When a refresh token was exchanged last, by any node, as far back as it matters; or else when the newest event was. Whoever
+/// lost the answer to an exchange lost it then at the latest.
+pub(super) fn last_served(store: &Store, now: NumericDate) -> Result<Option<NumericDate>, Failure> {
+    let newest = |event: Option<&str>, since| {
+        let found = store.audit_events(&AuditFilter {
+            event: event.map(str::to_owned),
+            since,
+            limit: 1,
+            ..AuditFilter::default()
+        })?;
+        Ok::<_, Failure>(found.first().map(|event| event.at))
+    };
+    // No farther back than it matters, so that a long trail without any is not read to its end.
+    let exchanged = newest(Some(audit::REFRESH), Some(now - LONGEST * 2))?;
+    exchanged.map_or_else(|| newest(None, None), |at| Ok(Some(at)))
 }
 
 #[cfg(test)]
