@@ -188,7 +188,6 @@ fn who_may_not_ask_learns_nothing() {
     });
 }
 
-// I-03, I-06, I-09, I-12
 // A client is registered by whoever administrates, on a machine with a clock of its own.
 #[test]
 fn a_token_of_a_client_that_was_registered_by_a_clock_that_is_ahead_is_active() {
@@ -203,6 +202,7 @@ fn a_token_of_a_client_that_was_registered_by_a_clock_that_is_ahead_is_active() 
     });
 }
 
+// I-03, I-06, I-09, I-12
 #[test]
 fn what_is_dead_forged_or_foreign_is_not_active() {
     staged(|stage| {
