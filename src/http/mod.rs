@@ -284,18 +284,14 @@ pub fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
 /// Refused requests, and failed ones, that are logged in a second.
 const LINES_A_SECOND: u32 = 20;
 /// Of the listeners that administrators and machines use. The sum stands in [`OTHER_CONNECTIONS`].
-const FEW: Bounds = Bounds {
-    workers: 1,
-    connections: 256,
-    blocking_threads: BlockingSettings::STORAGE.permits,
-};
-
 const fn few(settings: &Settings) -> Bounds {
     Bounds {
+        workers: 1,
+        connections: FEW_CONNECTIONS,
         blocking_threads: settings.blocking_threads(),
-        ..FEW
     }
 }
 
+const FEW_CONNECTIONS: usize = 256;
 /// Most connections of all listeners but the public one.
-pub const OTHER_CONNECTIONS: usize = 2 * FEW.connections;
+pub const OTHER_CONNECTIONS: usize = 2 * FEW_CONNECTIONS;
