@@ -25,6 +25,8 @@ mod certificates;
 #[cfg(test)]
 mod client_auth;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 #[cfg(feature = "failpoints")]

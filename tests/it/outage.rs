@@ -2,103 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use keywheel::oauth::{ClientMetadata, Seconds};
+use keywheel::oauth::Seconds;
 
 use crate::refresh::{for_people, refresh, session, with_session};
 use crate::support::Database;
 use crate::support::http::{Request, Response, send};
 use crate::support::jwt;
 use crate::support::postgres::{Session, TestPostgres, await_waiting};
-use crate::support::server::{Credentials, JWKS, Options, TOKEN, TestServer, metadata};
+use crate::support::server::{Credentials, JWKS, TOKEN, TestServer, metadata};
 use crate::token::assert_refused;
-
-/// A server that goes by the database's clock, and looks whether it still does.
-fn by_the_databases_clock() -> (Database, TestServer) {
-    let database = Database::postgres();
-    let server = off_by(&database, 0, keywheel::keys::CLOCK_SKEW);
-    (database, server)
-}
-
-/// One whose clock differs by so many seconds, of which so many are borne.
-fn off_by(database: &Database, ahead: i64, tolerance: Seconds) -> TestServer {
-    let options = Options {
-        clock: std::sync::Arc::new(std::sync::atomic::AtomicI64::new(time_of(database) + ahead)),
-        clock_tolerance: Some(tolerance),
-        ..Options::default()
-    };
-    TestServer::with(database.url(), options)
-}
-
-fn time_of(database: &Database) -> i64 {
-    let now = "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint::text";
-    database.query(now)[0].parse().unwrap()
-}
-
-// keys turn by each node's own clock, so a node whose clock is off says so and is sent no requests.
-#[test]
-fn a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so() {
-    let (database, server) = by_the_databases_clock();
-    let ready = || {
-        server.tick().unwrap();
-        send(server.management, &Request::get("/readyz"))
-    };
-    assert_eq!(ready().status, 200);
-    // The test may take its time, but not five minutes.
-    let keys = server.store.signing_keys().unwrap();
-    for seconds in [300, -300, 400 * 86_400] {
-        let clock = server.now().epoch();
-        server.set_clock(clock + seconds);
-        let answer = ready();
-        assert_eq!(answer.status, 503, "{seconds}");
-        let without = send(server.management, &Request::get("/readyz?exclude=database"));
-        assert_eq!(
-            without.status, 200,
-            "it may be the database's clock, which all nodes share"
-        );
-        assert!(answer.text().contains("clock"), "{}", answer.text());
-        let metrics = send(server.management, &Request::get("/metrics"));
-        let line = metrics
-            .text()
-            .lines()
-            .find(|line| line.starts_with("keywheel_clock_ahead_of_database_seconds "));
-        let ahead: i64 = line.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        assert!((ahead - seconds).abs() < 60, "{ahead}");
-        assert_eq!(
-            server.store.signing_keys().unwrap(),
-            keys,
-            "by a wrong clock no key turns"
-        );
-        let options = Options {
-            clock_tolerance: Some(keywheel::keys::CLOCK_SKEW),
-            ..server.options()
-        };
-        let refusal = TestServer::try_with(database.url(), options).err().unwrap().to_string();
-        assert!(refusal.contains("clock"), "{refusal}");
-        server.set_clock(clock);
-    }
-    assert_eq!(ready().status, 200);
-}
-
-//
-#[test]
-fn when_a_clock_that_was_ahead_is_put_right_new_tokens_are_active_as_soon_as_the_database_agrees() {
-    let (database, server) = by_the_databases_clock();
-    let client = server.client("gateway", metadata());
-    let is_active = || {
-        let token = server.granted(&client, &[]);
-        let asked = Request::form("/oauth2/introspect", &[("token", &token)]);
-        server.send(&asked.basic(&client.id, &client.secret)).json()["active"] == true
-    };
-    assert!(is_active());
-    server.advance(Seconds::hours(2));
-    server.tick().unwrap();
-    // Two hours were seen, and a token of ten minutes has ended by then.
-    server.set_clock(time_of(&database));
-    assert!(!is_active());
-    server.set_clock(time_of(&database));
-    server.tick().unwrap();
-    assert!(is_active());
-}
 
 // J-07, T-35
 #[test]
@@ -220,7 +132,7 @@ fn await_return(server: &TestServer) {
 }
 
 /// What the ticker does once a second.
-fn follow(server: &TestServer) {
+pub(crate) fn follow(server: &TestServer) {
     server.tick().unwrap();
     server.server.ticked(server.now(), server.now());
     server.server.awake(server.now());
@@ -260,55 +172,6 @@ fn the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_
             assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
         });
     }
-}
-
-// the clock of the node that dates an exchange is not that of the node that judges it.
-#[test]
-fn the_window_is_as_long_whichever_nodes_date_and_judge_an_exchange() {
-    // So far apart, and a window so long, that the seconds do not matter which the test takes.
-    for apart in [60, -60] {
-        let database = Database::postgres();
-        let [dates, judges] = [-apart / 2, apart / 2].map(|ahead| off_by(&database, ahead, Seconds::minutes(1)));
-        let long = ClientMetadata {
-            refresh_retry_window: Some(Seconds::new(40)),
-            ..for_people()
-        };
-        let client = dates.client("app", long);
-        dates.user("alice", "correct horse");
-        // These clocks stand still but for this.
-        let begun = time_of(&database);
-        dates.set_clock(begun - apart / 2);
-        let first = session(&sign_in(&dates, &client));
-        let lost = session(&refresh(&dates, &client, &first.refresh, &[]));
-        let later = |seconds| judges.set_clock(begun + apart / 2 + seconds);
-        later(20);
-        let answer = refresh(&judges, &client, &first.refresh, &[]);
-        assert_eq!(session(&answer).refresh, lost.refresh, "{apart}");
-        later(60);
-        let answer = refresh(&judges, &client, &first.refresh, &[]);
-        assert_refused(&answer, 400, "invalid_grant");
-    }
-}
-
-// a standstill is told by the node's own clock.
-#[test]
-fn a_node_whose_clock_is_behind_does_not_stand_still_for_that() {
-    let database = Database::postgres();
-    let node = off_by(&database, -4, keywheel::keys::CLOCK_SKEW);
-    node.user("alice", "correct horse");
-    let short = ClientMetadata {
-        refresh_retry_window: Some(Seconds::new(3)),
-        ..for_people()
-    };
-    let client = node.client("app", short);
-    node.server.begun(node.now());
-    let first = session(&sign_in(&node, &client));
-    session(&refresh(&node, &client, &first.refresh, &[]));
-    for _ in 0..6 {
-        node.advance(Seconds::new(1));
-        follow(&node);
-    }
-    assert_refused(&refresh(&node, &client, &first.refresh, &[]), 400, "invalid_grant");
 }
 
 // a process that ends takes the answers with it that were on their way.
@@ -512,7 +375,7 @@ fn logins_that_nobody_could_judge_are_no_failed_ones() {
     assert_eq!(sign_in(&server, &client).status, 200);
 }
 
-fn sign_in(server: &TestServer, client: &Credentials) -> Response {
+pub(crate) fn sign_in(server: &TestServer, client: &Credentials) -> Response {
     let form = [
         ("grant_type", "password"),
         ("username", "alice"),

@@ -34,7 +34,7 @@ rows! {
         "restore::a_restored_database_is_refused_until_it_is_finalized_and_then_no_token_of_before_is_good",
         "restore::a_running_server_notices_and_gives_out_no_refresh_token_until_it_is_finalized";
     "Q-08" "A clock that is off turns no keys.":
-        "outage::a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so",
+        "clocks::a_node_whose_clock_is_off_from_the_databases_is_not_ready_and_says_so",
         "app::clock::tests::a_clock_that_is_set_goes_on_evenly_until_the_databases_says_the_same",
         "app::clock::tests::where_there_is_no_other_clock_a_step_is_believed_when_it_has_lasted";
     "Q-09" "A certificate that would end before its key is refused.":

@@ -89,13 +89,13 @@ rows! {
         "power::what_was_answered_survives_a_power_cut_on_sqlite",
         "storage::rotations::what_was_answered_as_rotated_stays_rotated_when_postgresql_crashes";
     "R-10" "After a fail-over to a synchronous standby a used token stays used.":
-        "outage::a_node_whose_clock_is_behind_does_not_stand_still_for_that",
+        "clocks::a_node_whose_clock_is_behind_does_not_stand_still_for_that",
         "outage::the_time_in_which_nobody_was_answered_is_no_part_of_the_time_to_fetch_a_lost_answer",
         "outage::the_time_in_which_nothing_could_be_written_is_no_part_of_it_either",
         "outage::the_time_in_which_writes_got_no_answer_is_no_part_of_it_either_and_services_get_tokens",
         "outage::the_time_of_those_whose_turn_to_be_written_never_came_is_no_part_of_it_either",
         "outage::the_time_without_a_process_is_no_part_of_it_either",
-        "outage::the_window_is_as_long_whichever_nodes_date_and_judge_an_exchange",
+        "clocks::the_window_is_as_long_whichever_nodes_date_and_judge_an_exchange",
         "quotas::a_lost_answer_is_fetched_whatever_is_left_of_the_quota",
         "quotas::a_lost_answer_of_another_node_is_fetched_whatever_is_left_of_the_quota",
         "refresh::after_a_fail_over_to_a_synchronous_standby_no_exchange_is_forgotten",
@@ -154,7 +154,7 @@ rows! {
     "R-24" "A clock that is set back revives nothing.":
         "refresh::a_clock_that_is_set_back_gives_no_token_its_life_back",
         "server::latest::tests::a_clock_that_is_set_back_brings_nothing_back_and_one_that_was_absurd_is_put_right",
-        "outage::when_a_clock_that_was_ahead_is_put_right_new_tokens_are_active_as_soon_as_the_database_agrees",
+        "clocks::when_a_clock_that_was_ahead_is_put_right_new_tokens_are_active_as_soon_as_the_database_agrees",
         "server::latest::tests::a_clock_that_was_ahead_is_put_right_by_the_databases";
     "R-25" "A bound token without its key: refused."
         pending "needs DPoP or mutual TLS";
