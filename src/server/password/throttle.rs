@@ -95,10 +95,11 @@ impl Default for Throttle {
 impl Throttle {
     /// Lets an attempt for a user (by the canonical name) from an address through, or says when.
     pub fn admit(&self, user: &str, address: Option<IpAddr>, now: NumericDate) -> Result<Admission, RetryAfter> {
-        let block = AddressBlock::of(address).to_string();
-        let pair = self.counter(format!("{block} {user}"));
-        let block = self.counter(block);
+        let of_block = AddressBlock::of(address).to_string();
+        let block = self.counter(of_block.clone());
         count(&block, FREE_FOR_A_BLOCK, now)?;
+        // Not before: a block that is turned away could push out everybody's counters with names that nobody has.
+        let pair = self.counter(format!("{of_block} {user}"));
         // Turned away by the user's counter, it was no guess: the block is not charged for it.
         count(&pair, FREE_FOR_A_USER, now).inspect_err(|_| forgive(&block, FREE_FOR_A_BLOCK))?;
         Ok(Admission { pair, block })
@@ -218,6 +219,20 @@ mod tests {
             })
             .count();
         assert!(admitted < 100, "{admitted}");
+    }
+
+    // P-11
+    #[test]
+    fn a_block_that_is_turned_away_pushes_out_nobodys_counters() {
+        let throttle = Throttle::default();
+        for _ in 0..FREE_FOR_A_USER {
+            throttle.admit("alice", address("198.51.100.1"), at(0)).unwrap();
+        }
+        for n in 0..=MOST_COUNTERS {
+            let _ = throttle.admit(&format!("user{n}"), address("192.0.2.1"), at(0));
+        }
+        throttle.counters.run_pending_tasks();
+        assert!(throttle.admit("alice", address("198.51.100.1"), at(0)).is_err());
     }
 
     proptest! {
