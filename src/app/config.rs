@@ -2,6 +2,7 @@ mod reader;
 mod sources;
 mod telemetry;
 mod tls;
+mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use self::sources::Values;
 pub(super) use self::telemetry::TelemetrySettings;
 pub(super) use self::tls::TlsFiles;
 use super::settings::{SETTINGS, Setting};
-use crate::keys::{LINGERING, RotationPolicy, RotationSettings, RsaBits};
+use crate::keys::{LINGERING, RotationPolicy, RotationSettings};
 use crate::oauth::{IssuerUrl, Seconds, SigningAlgorithm};
 use crate::storage::DatabaseUrl;
 
@@ -108,7 +109,7 @@ impl Config {
         let read = Reader::of(&values);
         let rotation = RotationSettings {
             algorithm: read.parsed::<SigningAlgorithm>("signing.alg")?,
-            rsa_bits: read.with("signing.rsa_bits", rsa_bits)?.unwrap_or_default(),
+            rsa_bits: read.with("signing.rsa_bits", words::rsa_bits)?.unwrap_or_default(),
             period: read.parsed("signing.period")?,
             jwks_max_age: read.parsed("signing.jwks_max_age")?,
             slowest_verifier: read.parsed("signing.slowest_verifier")?,
@@ -137,6 +138,17 @@ impl Config {
             Some(workers) => workers,
             None => std::thread::available_parallelism().map_or(1, |processors| processors.get().min(MOST_WORKERS)),
         };
+        let refresh_life = |key| {
+            let life: Seconds = read.parsed(key)?;
+            match (Seconds::minutes(1)..=Seconds::days(366)).contains(&life) {
+                true => Ok(life),
+                false => Err(read.refused(key, "a refresh token lives from 1m to 366d")),
+            }
+        };
+        let audit_retention: Seconds = read.parsed("audit.retention")?;
+        if audit_retention < Seconds::days(1) {
+            return Err(read.refused("audit.retention", "the audit trail is kept for at least 1d"));
+        }
         let shutdown_delay: Seconds = read.parsed("shutdown_delay")?;
         if shutdown_delay > Seconds::minutes(5) {
             return Err(read.refused("shutdown_delay", "balancers learn within seconds: 5m at most"));
@@ -155,19 +167,19 @@ impl Config {
             policy,
             jwks_max_age,
             access_ttl,
-            refresh_ttl: read.parsed("tokens.refresh_ttl")?,
-            refresh_absolute_ttl: read.parsed("tokens.refresh_absolute_ttl")?,
+            refresh_ttl: refresh_life("tokens.refresh_ttl")?,
+            refresh_absolute_ttl: refresh_life("tokens.refresh_absolute_ttl")?,
             password_grant: read.parsed("grants.password")?,
-            audit_retention: read.parsed("audit.retention")?,
-            cached_clients: read.parsed("clients.cached")?,
+            audit_retention,
+            cached_clients: read.at_least("clients.cached", 1)? as u64,
             max_staleness,
             workers,
             max_connections: read.at_least("max_connections", 1)?,
             shutdown_delay,
-            trusted_proxies: read.list("trusted_proxies", network)?,
-            allowed_hosts: read.list("allowed_hosts", |host| Ok(host.to_owned()))?,
+            trusted_proxies: read.list("trusted_proxies", words::network)?,
+            allowed_hosts: read.list("allowed_hosts", words::host)?,
             tls: TlsFiles::of(&read)?,
-            log: read.text("log").map(LogSettings::parse).unwrap_or_default(),
+            log: read.with("log", words::log)?.unwrap_or_default(),
             telemetry: TelemetrySettings::read(&read)?,
             core_dumps: read.parsed("core_dumps")?,
             values,
@@ -197,38 +209,6 @@ impl Config {
         };
         SETTINGS.iter().map(row).collect()
     }
-}
-
-impl LogSettings {
-    /// Reads `json`, `text`, a level, or a format and a level separated by a comma; anything else is taken for directives.
-    fn parse(text: &str) -> Self {
-        let mut settings = LogSettings::default();
-        let mut filter = Vec::new();
-        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            match word {
-                "json" => settings.json = Some(true),
-                "text" => settings.json = Some(false),
-                directive => filter.push(directive),
-            }
-        }
-        settings.filter = (!filter.is_empty()).then(|| filter.join(","));
-        settings
-    }
-}
-
-fn rsa_bits(text: &str) -> Result<RsaBits, String> {
-    let bits: u32 = text
-        .parse()
-        .map_err(|_not_a_number| format!("\"{text}\" is no size of a key: write 2048, 3072 or 4096"))?;
-    RsaBits::try_from(bits).map_err(|error| error.to_string())
-}
-
-/// A network, or a single address.
-fn network(text: &str) -> Result<IpNet, String> {
-    let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse()
-        .or_else(|_not_a_network| single())
-        .map_err(|_neither| format!("\"{text}\" is no network such as 10.0.0.0/8"))
 }
 
 #[cfg(test)]
@@ -306,6 +286,19 @@ mod tests {
             ("DATABASE_URL", "mysql://x", "sqlite"),
             ("KEYWHEEL_LISTEN", "nowhere", "listen"),
             ("KEYWHEEL_TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),
+            ("KEYWHEEL_TRUSTED_PROXIES", "10.0.0.0/8,0.0.0.0/0", "trusts everybody"),
+            ("KEYWHEEL_ALLOWED_HOSTS", "https://auth.example.com", "auth.example.com"),
+            ("KEYWHEEL_ALLOWED_HOSTS", "*.example.com", "auth.example.com"),
+            ("KEYWHEEL_TOKENS_REFRESH_TTL", "0s", "from 1m to 366d"),
+            ("KEYWHEEL_TOKENS_REFRESH_ABSOLUTE_TTL", "400d", "from 1m to 366d"),
+            ("KEYWHEEL_AUDIT_RETENTION", "0s", "at least 1d"),
+            ("KEYWHEEL_CLIENTS_CACHED", "0", "at least 1"),
+            ("KEYWHEEL_LOG", "json,warning", "trace, debug, info, warn, error or off"),
+            (
+                "KEYWHEEL_LOG",
+                "keywheel=loud",
+                "trace, debug, info, warn, error or off",
+            ),
             ("KEYWHEEL_WORKERS", "0", "at least 1"),
             ("KEYWHEEL_MAX_CONNECTIONS", "0", "at least 1"),
             ("KEYWHEEL_TLS_CERTIFICATE", "a.pem", "tls.private_key"),
