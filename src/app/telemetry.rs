@@ -61,6 +61,11 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = settings.filter.as_deref().unwrap_or(default_level);
+    // It calls each request that it cannot read an error: strangers could fill a disk with them, or push other lines out.
+    let filter = match filter.contains("actix_http") {
+        true => filter.to_owned(),
+        false => format!("{filter},actix_http::h1=off"),
+    };
     let filter = EnvFilter::builder().parse_lossy(filter);
     let terminal = io::stderr().is_terminal();
     let subscriber = fmt()
