@@ -9,6 +9,8 @@ pub(super) struct Pieces {
     line: Line,
     /// Whether lines came that no empty one has followed yet.
     is_in_head: bool,
+    /// Whether anything came behind the end of the last head.
+    has_more: bool,
 }
 
 /// What has arrived of the line that is arriving.
@@ -40,6 +42,7 @@ impl Pieces {
             if is_end && behind_head.is_some() {
                 // The next piece begins with its line feed.
                 self.line = line;
+                self.has_more = true;
                 let length = bytes.len() - others.len();
                 return Piece {
                     length,
@@ -54,15 +57,20 @@ impl Pieces {
             self.line = Line::Nothing;
         }
         self.line = self.line.and(rest);
+        self.has_more = match behind_head {
+            Some(behind) => behind > 0,
+            None => self.has_more || !bytes.is_empty(),
+        };
         Piece {
             length: bytes.len(),
             behind_head,
         }
     }
 
-    /// Whether a head has begun to arrive. Empty lines before it are none (RFC 9112 §2.2).
+    /// Whether a head has begun to arrive, be it by the empty lines that may precede it (RFC 9112 §2.2): actix keeps them, and for as
+    /// long as it has any it measures no time itself.
     pub(super) fn has_begun(&self) -> bool {
-        self.is_in_head || matches!(self.line, Line::Text)
+        self.has_more
     }
 
     /// What comes next begins a line: all before was no head.
