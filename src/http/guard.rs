@@ -1,4 +1,5 @@
 use std::pin::Pin;
+use std::time::Instant;
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ALLOW, HOST, HeaderValue, UPGRADE};
@@ -6,6 +7,7 @@ use actix_web::http::uri::Authority;
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::{Error, HttpResponse, web};
 use futures_util::future::{Either, MapOk, Ready, TryFutureExt as _, ready};
+use tracing::info;
 
 use super::State;
 use super::tag::{REQUEST_ID, Tag};
@@ -27,12 +29,18 @@ where
         ),
         None => (None, None, false),
     };
+    let held = Held::of(&mut request);
     if let Some(refused) = refused {
+        if let Refused::OtherHost = refused {
+            tell_host(&request);
+        }
         let response = named(request.into_response(refused.response()));
         finish(trace.as_deref(), &response);
-        return Either::Left(ready(Ok(response)));
+        return Either::Left(ready(Ok(match held {
+            Some(held) => held.until(response),
+            None => response,
+        })));
     }
-    let held = Held::of(&mut request);
     let answer = next.call(request);
     let naming: Naming = if is_last { last } else { named };
     Either::Right(match (held, trace) {
@@ -144,6 +152,20 @@ fn refused(state: &State, request: &ServiceRequest) -> Option<Refused> {
     None
 }
 
+/// Where `allowed_hosts` is wrong this is all there is to see of it: the health of the server is good.
+fn tell_host(request: &ServiceRequest) {
+    if let Some(state) = state(request)
+        && let Some(suppressed) = state.refusals.admit(Instant::now())
+    {
+        let tag = Tag::of(state, request.request());
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host: String = host.unwrap_or_default().chars().take(LONGEST_HOST).collect();
+        info!(event = "host.refused", request_id = %tag.id(), host, suppressed, "allowed_hosts does not name it");
+    }
+}
+
+/// Of a host, what is told in a line of the log: no name is longer (RFC 1035 §2.3.4).
+const LONGEST_HOST: usize = 255;
 /// Longest path with its query in bytes.
 const LONGEST_TARGET: usize = 8 * 1024;
 

@@ -263,6 +263,7 @@ pub fn serve_management(
     listener::serve(socket, few(settings), Arc::default(), tls, move || {
         App::new()
             .app_data(state.clone())
+            .wrap_fn(unread::hold)
             .wrap_fn(move |request, next| hsts::strictly(is_over_tls, request, next))
             .configure(routes::management)
             .default_service(web::to(response::not_found))

@@ -6,15 +6,34 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_web::HttpMessage;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::TRANSFER_ENCODING;
 use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage};
 use futures_util::Stream;
 
 use super::crowd::Progress;
+
+/// Holds the chunked bodies of requests until they are answered.
+pub(super) fn hold<S>(
+    mut request: ServiceRequest,
+    next: &S,
+) -> impl Future<Output = Result<ServiceResponse, Error>> + use<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
+{
+    let held = Held::of(&mut request);
+    let answer = next.call(request);
+    async move {
+        let response = answer.await?;
+        Ok(match held {
+            Some(held) => held.until(response),
+            None => response,
+        })
+    }
+}
 
 /// The body of a request, in two hands: that of the handler, who may let go of it, and that of the answer. actix closes the connection
 /// where somebody still has hold of a body that is not at its end.
