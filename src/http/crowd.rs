@@ -34,6 +34,9 @@ pub(super) struct Progress {
     coming: Cell<Coming>,
     /// Whether it waits for more of that.
     owes_body: Cell<bool>,
+    /// How many bytes came since the last request was handed on, and how many belong to that one.
+    came: Cell<usize>,
+    belongs: Cell<usize>,
     /// Whether there was an answer since somebody looked for those who may leave.
     is_fresh: Cell<bool>,
     /// Since when the head of a request is arriving.
@@ -53,6 +56,8 @@ pub(super) enum Coming {
     Unknown,
 }
 
+/// In bytes. actix keeps the room that it has made for a request for as long as the connection lasts.
+const BULKY: usize = 16 * 1024;
 /// Of the room, what may be taken before others have to leave, and how much room is made then.
 const CROWDED: (usize, usize) = (7, 8);
 const LEAVE_AT_ONCE: usize = 16;
@@ -81,6 +86,8 @@ impl Crowd {
             under_way: Cell::new(0),
             coming: Cell::new(Coming::Bytes(0)),
             owes_body: Cell::new(false),
+            came: Cell::new(0),
+            belongs: Cell::new(0),
             is_fresh: Cell::new(false),
             head_since: Cell::new(Some(now)),
             seen_at: Cell::new(now),
@@ -146,6 +153,7 @@ impl Progress {
     /// The head of a request has arrived, and the request is handed on.
     pub(super) fn has_request(&self, body: Coming) {
         self.under_way.set(self.under_way.get() + 1);
+        self.belongs.set(self.came.take());
         self.coming.set(body);
         self.owes_body.set(false);
         self.head_since.set(None);
@@ -188,9 +196,15 @@ impl Progress {
         !self.is_under_way() || self.is_owed_body()
     }
 
-    /// Some of a body arrived.
-    pub(super) fn has_more(&self, now: Instant) {
-        self.seen_at.set(now);
+    /// So many bytes arrived, of a head or of a body.
+    pub(super) fn has_taken(&self, bytes: usize) {
+        let count = if self.is_under_way() { &self.belongs } else { &self.came };
+        count.set(count.get().saturating_add(bytes));
+    }
+
+    /// Whether the request was so long that the room which was made for it should not be kept.
+    pub(super) fn is_bulky(&self) -> bool {
+        self.belongs.get() > BULKY
     }
 
     /// The head of a request begins to arrive.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Request, Response};
+use actix_http::{ConnectionType, HttpService, Request, Response};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
 };
@@ -69,8 +69,16 @@ where
             if let Some(progress) = &progress {
                 progress.has_request(body::coming(&mut request));
             }
-            app.call(request)
-                .inspect(move |_| progress.iter().for_each(|progress| progress.is_answered()))
+            app.call(request).map(move |answer| {
+                let mut answer: Result<Response<B>, _> = answer.map(Into::into);
+                if let Some(progress) = progress {
+                    progress.is_answered();
+                    if let (Ok(answer), true) = (&mut answer, progress.is_bulky()) {
+                        answer.head_mut().set_connection_type(ConnectionType::Close);
+                    }
+                }
+                answer
+            })
         });
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {

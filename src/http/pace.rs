@@ -6,6 +6,7 @@ use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -49,8 +50,15 @@ impl<T> Paced<T> {
     /// An error when the other end is too slow, or has to make room for others.
     fn is_in_time(&mut self, cx: &mut Context<'_>) -> Result<()> {
         let progress = self.place.progress();
-        if progress.has_to_leave() && progress.is_waiting_for_others() && self.unsent_since.is_none() {
-            return Err(Error::new(ErrorKind::TimedOut, "idle for longest, and others wait"));
+        if progress.has_to_leave() && progress.is_waiting_for_others() {
+            let patience = self.unsent_since.map(|since| since + LEAVE_UNSENT);
+            match patience.filter(|patience| *patience > Instant::now()) {
+                None => return Err(Error::new(ErrorKind::TimedOut, "idle for longest, and others wait")),
+                Some(patience) => {
+                    self.look_at(patience, cx);
+                    return Ok(());
+                }
+            }
         }
         if let (None, Some(since)) = (&self.look, progress.head_since()) {
             progress.is_served_by(cx.waker());
@@ -116,17 +124,17 @@ impl<T> Paced<T> {
     }
 }
 
+/// So long whoever has to make room for others may take to read what was sent.
+const LEAVE_UNSENT: Duration = Duration::from_secs(2);
+
 impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         this.is_in_time(cx)?;
         let standing = (&**this.place.progress(), this.unsent_since.is_some());
-        let standing_in_body = standing.0.is_under_way();
         let read = ready!(this.requests.poll_read(&mut this.stream, standing, cx, into))?;
         if read > 0 {
-            if standing_in_body {
-                this.place.progress().has_more(Instant::now());
-            }
+            this.place.progress().has_taken(read);
             this.sees_to_head(cx);
         }
         Poll::Ready(Ok(()))
@@ -163,7 +171,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
         // TLS takes what it cannot send.
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
         ready!(this.in_time_unless(flushed, cx))?;
-        this.unsent_since = None;
+        if this.unsent_since.take().is_some() && this.place.progress().has_to_leave() {
+            cx.waker().wake_by_ref();
+        }
         // actix flushes after it has looked at what it has read.
         let goes_on = this.requests.goes_on(this.place.progress());
         this.sees_to_head(cx);
