@@ -11,7 +11,7 @@ use super::grants::{Beginning, Continuation, Exchange, Known};
 use super::quotas::Spent;
 use super::{Context, Failure, Reach, RegisteredClient, Server, TokenError, TokenRequest, audit};
 use crate::failpoint::failpoint;
-use crate::oauth::{ErrorCode, NumericDate, OAuthError, RefreshToken, Seconds, SecretHash};
+use crate::oauth::{ErrorCode, NumericDate, OAuthError, RefreshToken, Seconds, SecretHash, User};
 use crate::storage::{
     self, AuditEvent, FamilyCreation, NewFamily, RefreshTokenRecord, Rotation, RotationOutcome, Waiting,
 };
@@ -76,10 +76,15 @@ fn judged(
         return Err(refused("the refresh token belongs to another client").into());
     }
     let judged_at = server.latest.at(cx.now);
-    if record.family.end(judged_at).is_some() || record.expires_at <= judged_at {
-        return Err(refused("the family has ended or expired").into());
+    if record.family.end(judged_at).is_some() {
+        return Err(refused("the family has ended").into());
     }
-    match judge(&record, window(server, client, &record, cx), judged_at) {
+    let judgement = judge(&record, window(server, client, &record, cx), judged_at);
+    // Exchanged in its last seconds, it is told again what it was told: the successor lives.
+    if record.expires_at <= judged_at && judgement != Judgement::AnswerLost {
+        return Err(refused("the refresh token has expired").into());
+    }
+    match judgement {
         Judgement::Newest => Ok((record, Standing::Newest(known))),
         Judgement::AnswerLost => Ok((record, Standing::AnswerLost)),
         Judgement::Overtaken => Err(refused("the refresh token was exchanged a moment ago").into()),
@@ -263,11 +268,31 @@ pub(super) fn conclude(
 ) -> Result<Concluded, TokenError> {
     match continuation {
         Continuation::None => Ok(Concluded::Nothing),
+        Continuation::SignIn(user) => sign_in(server, client, &user, request, cx).map(|()| Concluded::Nothing),
         Continuation::Begin(beginning) => begin(server, client, *beginning, request, cx).map(Concluded::Given),
         Continuation::Repeat(record) => Ok(Concluded::Given(successor(server, &record))),
         Continuation::Rotate(exchange) => rotate(server, client, *exchange, request, cx),
     }
 }
+
+/// The login of a client without refresh tokens.
+fn sign_in(
+    server: &Server,
+    client: &RegisteredClient,
+    user: &User,
+    request: &TokenRequest,
+    cx: &Context<'_>,
+) -> Result<(), TokenError> {
+    let standing = (storage::Standing::from(&client.client), storage::Standing::from(user));
+    let event = audit::login(&client.client, user, request, cx.now);
+    match server.store.sign_in(standing.0, standing.1, &event)? {
+        true => Ok(()),
+        false => Err(CHANGED_MEANWHILE.into()),
+    }
+}
+
+/// Disabled a moment ago, or enabled again and this node has not heard of it: the next try gets the right answer.
+const CHANGED_MEANWHILE: Failure = Failure::Unavailable("the client or the user changed meanwhile", None);
 
 fn begin(
     server: &Server,
@@ -298,8 +323,7 @@ fn begin(
     let hash = server.vault.refresh_hasher().hash(token.expose());
     match server.store.open_family(&new, &hash, idle, &event)? {
         FamilyCreation::Opened => Ok(token),
-        // Disabled a moment ago, or enabled again and this node has not heard of it: the next try gets the right answer.
-        FamilyCreation::Gone => Err(Failure::Unavailable("the client or the user changed meanwhile", None).into()),
+        FamilyCreation::Gone => Err(CHANGED_MEANWHILE.into()),
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fmt::Display;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 
@@ -206,6 +207,22 @@ impl Store {
         });
         failpoint!("family.answered");
         outcome
+    }
+
+    /// Writes down that a user signed in without a family, unless client or user do not stand as they did; whether they do.
+    pub fn sign_in(&self, client: Standing, user: Standing, event: &AuditEvent) -> Result<bool, Error> {
+        let event = event.clone();
+        self.begin_family(move |conn| {
+            let stand = clients::table
+                .inner_join(users::table.on(users::id.eq(user.row)))
+                .filter(clients::id.eq(client.row))
+                .filter(clients::enabled.and(clients::epoch.eq(client.epoch)))
+                .filter(users::enabled.and(users::epoch.eq(user.epoch)));
+            match on!(conn, c => diesel::select(exists(stand)).get_result(c))? {
+                true => Ok(Effect::of(true, event)),
+                false => Ok(Effect::none(false)),
+            }
+        })
     }
 
     /// Ends a family as of `at`, `reason` being a word for people; whether it was this call that did. Once it is answered, no

@@ -324,7 +324,7 @@ impl Store {
         self.transact(&format!("{ONE_ADMINISTRATOR}; {CLOSED_GATE}"), intention)
     }
 
-    /// A transaction that gives out the first refresh token of a family. See [`end_families`](Self::end_families).
+    /// A transaction that lets somebody who has signed in have tokens. See [`end_families`](Self::end_families).
     pub(super) fn begin_family<T: Send + 'static>(
         &self,
         intention: impl FnOnce(&mut Conn) -> Result<Effect<T>, Fault> + Send + 'static,

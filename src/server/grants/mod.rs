@@ -70,11 +70,13 @@ impl Limits {
     }
 }
 
-/// What becomes of refresh tokens once the access token is signed.
+/// What is to be done once the access token is signed.
 #[derive(Debug)]
 pub enum Continuation {
-    /// There is none.
+    /// Nothing.
     None,
+    /// This user's login is written down, and gets no refresh token.
+    SignIn(Box<User>),
     /// A family begins, for a user.
     Begin(Box<Beginning>),
     /// The presented token is exchanged for its successor.
@@ -117,12 +119,15 @@ pub struct Beginning {
 }
 
 impl Continuation {
-    /// RFC 6749 §6, RFC 8707 §2.2: a family that begins holds what this request was granted, and a refresh never more. Where no
     /// Whether something is to be written before it is answered.
     pub(super) fn is_written_down(&self) -> bool {
-        matches!(self, Continuation::Begin(_) | Continuation::Rotate(_))
+        match self {
+            Continuation::SignIn(_) | Continuation::Begin(_) | Continuation::Rotate(_) => true,
+            Continuation::None | Continuation::Repeat(_) => false,
+        }
     }
 
+    /// RFC 6749 §6, RFC 8707 §2.2: a family that begins holds what this request was granted, and a refresh never more. Where no
     /// audience is registered the token is for the issuer, and that is not a matter of the family.
     pub(super) fn narrow_to(&mut self, scope: &Scope, audiences: &Audiences) {
         if let Continuation::Begin(beginning) = self {
@@ -136,7 +141,7 @@ impl Continuation {
     /// When the family ends; an access token does not outlive it.
     pub(super) fn family_end(&self) -> Option<NumericDate> {
         match self {
-            Continuation::None => None,
+            Continuation::None | Continuation::SignIn(_) => None,
             Continuation::Begin(beginning) => Some(beginning.expires_at),
             Continuation::Rotate(exchange) => Some(exchange.record.family.expires_at),
             Continuation::Repeat(record) => Some(record.family.expires_at),

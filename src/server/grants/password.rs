@@ -113,7 +113,7 @@ fn authorized(server: &Server, client: &RegisteredClient, user: User, cx: &mut C
             client: client.client.epoch,
             user: Some(user.epoch),
         };
-        (lineage, Continuation::None)
+        (lineage, Continuation::SignIn(Box::new(user)))
     };
     Authorization {
         subject,

@@ -37,7 +37,13 @@ impl Grant for RefreshTokenGrant {
             return Err(OAuthError::new(ErrorCode::InvalidScope, description).into());
         }
         let registered = |audience: &Audience| metadata.audiences.contains(audience);
-        if !record.family.audiences.iter().all(registered) {
+        // A family without any is for the issuer. Since then the client may have been given others in its place.
+        let granted = match record.family.audiences.is_empty() {
+            true if metadata.audiences.is_empty() => None,
+            true => Some(server.wheel.issuer_as_audience()),
+            false => Some(&record.family.audiences),
+        };
+        if !granted.is_none_or(|granted| granted.iter().all(registered)) {
             let description = "an audience of this grant is no longer registered for this client";
             return Err(OAuthError::new(ErrorCode::InvalidTarget, description).into());
         }
