@@ -117,12 +117,12 @@ impl Store {
 const ONE_MIGRATION: &str = "SELECT pg_advisory_xact_lock(7743778383761400180)";
 
 /// Who waits to change a table keeps everybody waiting who comes to it later, such as the nodes that serve meanwhile: so it waits for
-/// no longer than they can bear.
-const BRIEFLY: &str = "SET LOCAL lock_timeout = '2s'";
+/// no longer than nobody notices.
+const BRIEFLY: &str = "SET LOCAL lock_timeout = '300ms'";
 
 /// Tries again as long as others hold what is to be changed. It has no end of its own: whoever has no patience ends the process.
 fn with_patience<T>(mut migrate: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
-    let mut is_told = false;
+    let (mut is_told, mut pause) = (false, FIRST_PAUSE);
     loop {
         match migrate() {
             Err(fault) if fault.says_locked() => {
@@ -133,15 +133,17 @@ fn with_patience<T>(mut migrate: impl FnMut() -> Result<T, Fault>) -> Result<T, 
                     );
                     is_told = true;
                 }
-                std::thread::sleep(BETWEEN_TRIES);
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             outcome => return outcome,
         }
     }
 }
 
-/// In which others do what they waited for.
-const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+/// In which others do what they waited for. A dump of the database holds its tables for hours.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 fn run<C, B>(connection: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, Fault>
 where

@@ -158,7 +158,7 @@ impl Connector {
             in_transaction: false,
             is_read_only: false,
             prepared_statements: self.prepared_statements,
-            begin: format!("BEGIN; {}", self.limits("LOCAL ")).into(),
+            begin: format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", self.limits("LOCAL ")).into(),
             driver,
             lane,
             silences: self.silences.clone(),
@@ -257,7 +257,7 @@ impl Connector {
     async fn prepare(&self, client: &Client) -> Result<(), String> {
         // What is made of the client prepares statements, too: the transaction ends after that.
         let begin = if self.are_in_transactions() { "BEGIN; " } else { "" };
-        let settings = format!("{begin}{}; {PLANS}", self.limits(""));
+        let settings = format!("{begin}{}; {ISOLATION}; {PLANS}", self.limits(""));
         let questions = match self.session {
             Session::Any => "",
             Session::Primary | Session::ReadWrite => "; SELECT pg_is_in_recovery(); SHOW transaction_read_only",
@@ -283,7 +283,9 @@ impl Connector {
     fn limits(&self, scope: &str) -> String {
         let statement = self.statement_timeout.as_millis();
         let lock = statement.div_ceil(2);
-        format!("SET {scope}statement_timeout = {statement}; SET {scope}lock_timeout = {lock}")
+        // A node that is gone without a word, or stands still, holds what its transaction locked no longer than one that lives.
+        let idle = format!("SET {scope}idle_in_transaction_session_timeout = {statement}");
+        format!("SET {scope}statement_timeout = {statement}; SET {scope}lock_timeout = {lock}; {idle}")
     }
 }
 
@@ -359,6 +361,8 @@ impl Link {
 /// until PostgreSQL analyzes them. All of keywheel's statements find their rows by an index, so no plan is made that is good for
 /// small tables alone. The cost that stands for "not so" must not pass for that of a long query, which is worth compiling.
 const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+/// Whoever waits for a lock has to see what its holder wrote, whatever a database or a role asks for when nothing is said.
+const ISOLATION: &str = "SET default_transaction_isolation = 'read committed'";
 /// A record in PostgreSQL's log that nobody reads. A transaction without one commits without waiting for anybody.
 const NOTHING: &str = "SELECT pg_logical_emit_message(true, 'keywheel', '')";
 /// Between two looks whether a connection in use lives, and whether it is still worth waiting for an answer.
