@@ -430,20 +430,22 @@ impl Server {
         Ok(())
     }
 
-    /// Clears away what has expired, in small batches: one now and then, one a second while there is more.
+    /// Clears away what has expired, in small batches: now and then, and in each tick some of them while there is more.
     fn sweep(&self, now: NumericDate) -> Result<(), Failure> {
-        if !self.sweeping.is_due(now) {
-            return Ok(());
-        }
-        match self.store.sweep(now, SWEEP_BATCH)? {
-            Some(swept) => {
-                self.metrics.swept(&swept, now);
-                if swept.backlog == 0 {
-                    self.sweeping.done(now);
-                }
+        for _ in 0..MOST_SWEEPS {
+            if !self.sweeping.is_due(now) {
+                break;
             }
-            // Another node is at it.
-            None => self.sweeping.done(now),
+            match self.store.sweep(now, SWEEP_BATCH)? {
+                Some(swept) => {
+                    self.metrics.swept(&swept, now);
+                    if swept.backlog == 0 {
+                        self.sweeping.done(now);
+                    }
+                }
+                // Another node is at it.
+                None => self.sweeping.done(now),
+            }
         }
         Ok(())
     }
@@ -474,8 +476,10 @@ const FEED_RETENTION: Seconds = Seconds::new(600);
 const SWEEP_EVERY: Seconds = Seconds::minutes(1);
 /// Most audit events deleted in a tick: a busy node writes some thousands a second.
 const MOST_AUDIT_EVENTS: usize = 10_000;
-/// Most rows of a table in one statement, so that none holds up a request.
+/// Most rows of a table in one transaction, so that none holds up a request.
 const SWEEP_BATCH: u32 = 1_000;
+/// Most such transactions in a tick: each exchange of a refresh token leaves a row that expires, and a busy node has thousands a second.
+const MOST_SWEEPS: usize = 8;
 /// Time between two looks at the end of the feed, at old audit events and at the kinds of users' hashes.
 const TEND_EVERY: Seconds = Seconds::minutes(1);
 /// Time between two looks at how far the database has come.
