@@ -117,7 +117,7 @@ fn a_budget_that_ran_out_is_counted_and_told_once_and_ends_by_itself() {
 }
 
 /// How long it takes until something holds; the test fails when that is too long.
-fn within(seconds: u64, why: &str, mut holds: impl FnMut() -> bool) -> Duration {
+pub(crate) fn within(seconds: u64, why: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < Duration::from_secs(seconds), "{why}");
@@ -127,7 +127,7 @@ fn within(seconds: u64, why: &str, mut holds: impl FnMut() -> bool) -> Duration 
 }
 
 /// Every listener: that of the public, of health and metrics, and of the administration when it is apart.
-fn on_each_listener(test: impl Fn(SocketAddr) + Sync) {
+pub(crate) fn on_each_listener(test: impl Fn(SocketAddr) + Sync) {
     let folder = Folder::empty().with("KEYWHEEL_ADMIN_LISTEN", "127.0.0.1:0");
     let served = folder.serve(&["--dev"]);
     let test = &test;

@@ -29,6 +29,8 @@ mod clocks;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 #[cfg(feature = "failpoints")]
 mod crashes;
 #[cfg(test)]

@@ -63,6 +63,24 @@ fn the_simplejwt_profile_names_the_user() {
     });
 }
 
+#[test]
+fn a_login_is_in_the_trail_also_where_no_refresh_token_follows() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let alone = ClientMetadata {
+            grant_types: vec![GrantType::Password],
+            ..for_people()
+        };
+        let client = server.client("kiosk", alone);
+        server.user("alice", PASSWORD);
+        let response = sign_in(&server, &client, "alice", PASSWORD);
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.json().get("refresh_token"), None);
+        let logins = server.audit().into_iter().filter(|event| event == "login");
+        assert_eq!(logins.count(), 1);
+    });
+}
+
 // P-03, P-10
 #[test]
 fn unknown_disabled_wrong_empty_and_oversized_are_one_answer() {

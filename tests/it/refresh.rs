@@ -299,6 +299,53 @@ fn a_resource_stays_within_the_grant() {
     });
 }
 
+//
+#[test]
+fn who_signed_in_for_the_issuer_stays_out_once_the_client_has_other_audiences() {
+    let metadata = ClientMetadata {
+        audiences: Audiences::default(),
+        ..for_people()
+    };
+    with_session(&metadata, |server, client, first| {
+        let issuer = server.server.issuer().as_str();
+        let now_for = |audiences: &str| {
+            let id = ClientId::parse("shop").unwrap();
+            let change = ClientChange {
+                audiences: Some(Audiences::parse(audiences).unwrap()),
+                ..ClientChange::default()
+            };
+            server.admin().update(&id, change, server.now()).unwrap();
+            server.tick().unwrap();
+        };
+        now_for("orders");
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_target");
+        now_for(&format!("orders {issuer}"));
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        assert_eq!(jwt::verify(server, &second.access).claims["aud"], issuer);
+    });
+}
+
+//
+#[test]
+fn an_answer_that_was_lost_in_the_last_seconds_of_a_token_is_told_again() {
+    let metadata = ClientMetadata {
+        refresh_ttl: Some(Seconds::minutes(1)),
+        ..for_people()
+    };
+    with_session(&metadata, |server, client, first| {
+        server.advance(Seconds::new(55));
+        let second = session(&refresh(server, client, &first.refresh, &[]));
+        server.advance(Seconds::new(6));
+        server.tick().unwrap();
+        let again = session(&refresh(server, client, &first.refresh, &[]));
+        assert_eq!(again.refresh, second.refresh);
+        let third = session(&refresh(server, client, &second.refresh, &[]));
+        // Neither newest nor answered a moment ago, it has expired like any other.
+        assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
+        assert_eq!(refresh(server, client, &third.refresh, &[]).status, 200);
+    });
+}
+
 //
 #[test]
 fn only_the_exact_token_counts() {

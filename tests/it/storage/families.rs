@@ -67,6 +67,36 @@ fn ground(database: &Database) -> (Store, Client, User) {
     (store, client, user)
 }
 
+//
+#[test]
+fn a_login_without_a_family_is_written_down_while_client_and_user_stand() {
+    on_both(|database| {
+        let (store, client, user) = ground(database);
+        let logins = || database.count("audit_events WHERE event = 'login'");
+        let sign_in = |client: &Client, user: &User| {
+            let (client, user) = (Standing::from(client), Standing::from(user));
+            store.sign_in(client, user, &event("login")).unwrap()
+        };
+        assert!(sign_in(&client, &user));
+        assert_eq!(logins(), 1);
+        let disabled = |user: &User| store.set_user_enabled(&user.user_id, false, &event("x")).unwrap();
+        disabled(&user);
+        assert!(!sign_in(&client, &user));
+        let bob = create_user(&store, "2", "bob");
+        assert!(sign_in(&client, &bob));
+        store.set_password(&bob.user_id, "new", &event("x")).unwrap();
+        assert!(!sign_in(&client, &bob), "the password was another");
+        let carol = create_user(&store, "3", "carol");
+        for enabled in [false, true] {
+            store
+                .set_client_enabled(&client.client_id, enabled, &event("x"))
+                .unwrap();
+            assert!(!sign_in(&client, &carol), "the client was disabled in the meantime");
+        }
+        assert_eq!(logins(), 2);
+    });
+}
+
 #[test]
 fn a_family_is_read_as_it_was_opened_with_client_and_user_in_one_statement() {
     on_both(|database| {

@@ -120,63 +120,76 @@ const THREADS: usize = 8;
 //
 #[test]
 fn after_an_acknowledged_end_no_token_is_rotated() {
-    WAYS.into_iter().for_each(after_an_acknowledged_end);
+    for way in WAYS {
+        on_both(|database| after_an_acknowledged_end(database, way));
+    }
 }
 
-fn after_an_acknowledged_end(way: Way) {
-    on_both(|database| {
-        let store = database.store();
-        let nodes = [database.open(), database.open()];
-        for (name, end) in ENDS {
-            let client = create(&store, "billing");
-            let user = create_user(&store, "1", "alice");
-            for thread in 0..THREADS {
-                let opened = open(&store, &format!("f{thread}"), &client, Some(&user));
-                assert_eq!(opened, FamilyCreation::Opened);
-            }
-            let (clock, busy) = (AtomicU64::new(1), AtomicUsize::new(0));
-            let (last_started, ended) = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..THREADS)
-                    .map(|thread| {
-                        let (nodes, clock, busy) = (&nodes, &clock, &busy);
-                        scope.spawn(move || {
-                            let mut last_started = 0;
-                            for generation in 0.. {
-                                let (from, to) = (
-                                    format!("f{thread}-{generation}"),
-                                    format!("f{thread}-{}", generation + 1),
-                                );
-                                let started = clock.fetch_add(1, Ordering::SeqCst);
-                                match way(&nodes[(thread + generation) % 2], &from, &to).unwrap() {
-                                    RotationOutcome::Rotated => last_started = started,
-                                    RotationOutcome::Ended => break,
-                                    RotationOutcome::Replayed => panic!("nobody else has {from}"),
-                                }
-                                if generation == 3 {
-                                    busy.fetch_add(1, Ordering::SeqCst);
-                                }
-                            }
-                            last_started
-                        })
-                    })
-                    .collect();
-                while busy.load(Ordering::SeqCst) < THREADS {
-                    std::thread::yield_now();
-                }
-                end(&nodes[0], &client, &user);
-                let ended = clock.fetch_add(1, Ordering::SeqCst);
-                // Every thread ends by itself: sooner or later its token is refused.
-                let last = threads.into_iter().map(|thread| thread.join().unwrap()).max();
-                (last.unwrap(), ended)
-            });
-            assert!(
-                last_started < ended,
-                "{name}: rotated at {last_started}, ended at {ended}"
-            );
-            store.delete_client(&client.client_id, &event("x")).unwrap();
-            store.delete_user(&user.user_id, &event("x")).unwrap();
+//
+#[test]
+fn whatever_isolation_a_database_asks_for_an_acknowledged_end_is_one() {
+    for way in WAYS {
+        let database = Database::postgres();
+        let name = database.query("SELECT current_database()").remove(0);
+        database.execute(&format!(
+            "ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"
+        ));
+        after_an_acknowledged_end(&database, way);
+    }
+}
+
+fn after_an_acknowledged_end(database: &Database, way: Way) {
+    let store = database.store();
+    let nodes = [database.open(), database.open()];
+    for (name, end) in ENDS {
+        let client = create(&store, "billing");
+        let user = create_user(&store, "1", "alice");
+        for thread in 0..THREADS {
+            let opened = open(&store, &format!("f{thread}"), &client, Some(&user));
+            assert_eq!(opened, FamilyCreation::Opened);
         }
-    });
+        let (clock, busy) = (AtomicU64::new(1), AtomicUsize::new(0));
+        let (last_started, ended) = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let (nodes, clock, busy) = (&nodes, &clock, &busy);
+                    scope.spawn(move || {
+                        let mut last_started = 0;
+                        for generation in 0.. {
+                            let (from, to) = (
+                                format!("f{thread}-{generation}"),
+                                format!("f{thread}-{}", generation + 1),
+                            );
+                            let started = clock.fetch_add(1, Ordering::SeqCst);
+                            match way(&nodes[(thread + generation) % 2], &from, &to).unwrap() {
+                                RotationOutcome::Rotated => last_started = started,
+                                RotationOutcome::Ended => break,
+                                RotationOutcome::Replayed => panic!("nobody else has {from}"),
+                            }
+                            if generation == 3 {
+                                busy.fetch_add(1, Ordering::SeqCst);
+                            }
+                        }
+                        last_started
+                    })
+                })
+                .collect();
+            while busy.load(Ordering::SeqCst) < THREADS {
+                std::thread::yield_now();
+            }
+            end(&nodes[0], &client, &user);
+            let ended = clock.fetch_add(1, Ordering::SeqCst);
+            // Every thread ends by itself: sooner or later its token is refused.
+            let last = threads.into_iter().map(|thread| thread.join().unwrap()).max();
+            (last.unwrap(), ended)
+        });
+        assert!(
+            last_started < ended,
+            "{name}: rotated at {last_started}, ended at {ended}"
+        );
+        store.delete_client(&client.client_id, &event("x")).unwrap();
+        store.delete_user(&user.user_id, &event("x")).unwrap();
+    }
 }
 
 // what a rotation read of client and user before an end must not count after it.

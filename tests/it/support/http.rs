@@ -283,7 +283,6 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// A stream to a server, on which nobody waits for ever.
 /// Whether this machine still has the other end of a connection to it.
 pub(crate) fn has_another_end(stream: &TcpStream, address: SocketAddr) -> bool {
     let (server, client) = (address.port(), stream.local_addr().unwrap().port());
@@ -295,6 +294,7 @@ pub(crate) fn has_another_end(stream: &TcpStream, address: SocketAddr) -> bool {
     })
 }
 
+/// A stream to a server, on which nobody waits for ever.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

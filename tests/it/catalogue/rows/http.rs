@@ -70,6 +70,7 @@ rows! {
         "malformed::of_hundreds_of_malformed_requests_none_is_a_fault_hangs_or_harms_who_comes_after_it",
         "transport::a_body_beyond_the_limit_is_refused_before_it_is_read",
         "transport::a_chunked_body_that_has_no_end_is_not_listened_to_for_long",
+        "connections::a_chunked_body_that_nobody_reads_and_nobody_sends_holds_no_connection_on_any_listener",
         "catalogue::framing::h_17_a_chunked_body_is_413_as_soon_as_it_is_too_long";
     "H-18" "A compressed body is 415 wherever it is posted.":
         "malformed::of_hundreds_of_malformed_requests_none_is_a_fault_hangs_or_harms_who_comes_after_it",
@@ -78,6 +79,7 @@ rows! {
     "H-19" "A head that dribbles in is cut off after five seconds.":
         "transport::a_head_that_dribbles_in_is_cut_off",
         "limits::a_later_head_that_dribbles_in_is_cut_off_on_every_listener",
+        "connections::an_empty_line_after_an_answer_has_the_time_of_a_head_on_every_listener",
         "tls::strangers::handshakes_that_do_not_come_to_an_end_are_cut_off_and_hold_up_nobody";
     "H-20" "A body that dribbles in is cut off after ten seconds.":
         "transport::a_body_that_dribbles_in_is_cut_off";
@@ -92,6 +94,7 @@ rows! {
     "H-22" "Connections are bounded, and the oldest idle one goes first.":
         "app::open_files::tests::as_many_connections_are_taken_as_are_wanted_or_else_as_fit_and_one_at_least",
         "http::crowd::tests::those_that_were_seen_longest_ago_leave_and_nobody_who_is_answered_or_was_just_seen",
+        "connections::who_does_not_read_makes_room_for_others_too",
         "limits::idle_connections_make_room_for_others",
         "limits::more_connections_than_files_are_not_promised";
     "H-23" "Who asks before sending too much is told 413.":

@@ -98,6 +98,7 @@ rows! {
     "B-06" "A bound token as a plain one: 401."
         pending "needs DPoP";
     "N-01" "A flood of failures writes a bounded log.":
+        "connections::what_cannot_be_read_is_no_line_of_the_log",
         "logs::a_flood_of_refusals_is_counted_whole_and_logged_in_part",
         "logs::a_log_that_cannot_be_written_stops_no_answer_and_its_lines_are_counted",
         "logs::a_log_that_nobody_reads_stops_no_answer_and_goes_on_when_it_is_read",

@@ -39,6 +39,7 @@ rows! {
         "password::unknown_disabled_wrong_empty_and_oversized_are_one_answer",
         "server::password::hash::tests::a_password_is_hashed_whole_and_the_hash_says_how";
     "P-11" "Trying one password at many users from one address is slowed down.":
+        "server::password::throttle::tests::a_block_that_is_turned_away_pushes_out_nobodys_counters",
         "server::password::throttle::tests::one_guess_for_each_of_many_users_is_slowed_down_by_the_block";
     "R-01" "A good refresh: a new refresh token, and the old one is used up in the same commit.":
         "refresh::a_refresh_gives_a_new_access_token_and_a_new_refresh_token",
@@ -74,7 +75,8 @@ rows! {
         overruled "a retry within the window gets the same successor, unless the client wants none":
         "crashes::a_server_that_is_killed_at_any_step_breaks_no_promise_on_sqlite",
         "crashes::a_server_that_is_killed_at_any_step_breaks_no_promise_on_postgresql",
-        "refresh::within_the_window_a_retry_gets_the_very_same_successor";
+        "refresh::within_the_window_a_retry_gets_the_very_same_successor",
+        "refresh::an_answer_that_was_lost_in_the_last_seconds_of_a_token_is_told_again";
     "R-07" "Two rotations within one second, then the first token: invalid_grant.":
         "refresh::two_rotations_in_one_second_do_not_revive_the_first_token",
         "storage::families::a_token_is_used_once_and_its_successor_takes_its_place";
@@ -116,7 +118,9 @@ rows! {
         "races::a_token_has_one_successor_and_none_after_an_acknowledged_end_on_sqlite",
         "races::a_token_has_one_successor_and_none_after_an_acknowledged_end_on_postgresql",
         "refresh::disabling_the_client_or_the_user_and_a_new_password_end_what_was_signed_in",
+        "storage::families::a_login_without_a_family_is_written_down_while_client_and_user_stand",
         "storage::rotations::after_an_acknowledged_end_no_token_is_rotated",
+        "storage::rotations::whatever_isolation_a_database_asks_for_an_acknowledged_end_is_one",
         "storage::rotations::an_end_is_not_acknowledged_while_a_rotation_that_did_not_see_it_is_under_way",
         "storage::shared_rotations::rotations_that_wait_together_share_a_statement_and_each_is_told_its_own";
     "R-14" "Another client's token: invalid_grant; its family lives, and the trail tells.":
@@ -140,6 +144,7 @@ rows! {
     "R-20" "A resource beyond the grant, or no longer the client's: invalid_target.":
         "refresh::a_family_holds_what_was_granted_and_not_what_the_client_is_registered_for",
         "refresh::a_resource_stays_within_the_grant",
+        "refresh::who_signed_in_for_the_issuer_stays_out_once_the_client_has_other_audiences",
         "catalogue::refresh::r_20_a_resource_beyond_what_was_granted_is_refused";
     "R-21" "A token that was cut, extended or altered: invalid_grant.":
         "refresh::only_the_exact_token_counts",
