@@ -20,8 +20,9 @@ COPY --from=build --chown=65532:65532 /empty /keys
 USER 65532:65532
 ENV KEYWHEEL_LISTEN=0.0.0.0:8080 KEYWHEEL_MANAGEMENT_LISTEN=0.0.0.0:9080 KEYWHEEL_KEYS_DIR=/keys
 EXPOSE 8080 9080
-# What keeps it from being ready is in the health log of the container. Kubernetes has probes of its own and ignores this.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["/keywheel", "healthcheck"]
+# Whether it lives, not whether the database answers: who replaces unhealthy containers (Swarm, autoheal) would replace every node by one that
+# cannot start without it, and the keys that they served would be gone. Kubernetes has probes of its own and ignores this.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["/keywheel", "healthcheck", "--live"]
 # SIGTERM, then shutdown_delay (5 s) and up to 10 s for what is under way: docker stop --time 20, or KEYWHEEL_SHUTDOWN_DELAY=0s.
 STOPSIGNAL SIGTERM
 VOLUME /keys

@@ -77,6 +77,9 @@ pub(super) enum Command {
     },
     /// Ask a server on this machine whether it is ready; the exit status is 1 when it is not
     Healthcheck {
+        /// Ask /livez instead, which says yes also while the database is away
+        #[arg(long, conflicts_with = "url")]
+        live: bool,
         /// What to ask [default: /readyz of the management listener]
         #[arg(long, value_name = "URL")]
         url: Option<String>,

@@ -207,7 +207,7 @@ fn a_credential_of_systemd_is_the_master_key_and_may_be_read_by_its_group_alone(
 }
 
 #[test]
-fn a_health_check_says_whether_a_server_is_ready_and_what_keeps_it_from_that() {
+fn a_health_check_says_whether_a_server_is_ready_and_what_keeps_it_from_that_and_whether_it_lives() {
     let folder = Folder::empty();
     let served = folder.serve_with(&SERVE, &[("KEYWHEEL_SHUTDOWN_DELAY", "60s")]);
     let asked = |settings: &[(&str, &str)], arguments: &[&str]| {
@@ -225,6 +225,9 @@ fn a_health_check_says_whether_a_server_is_ready_and_what_keeps_it_from_that() {
     assert_eq!(status, Some(1));
     assert!(said.contains("503") && said.contains("about to stop"), "{said}");
     assert_eq!(asked(&[], &["--url", &alive]).0, Some(0));
+    let (status, said) = asked(&management, &["--live"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(asked(&[], &["--live", "--url", &alive]).0, Some(2));
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

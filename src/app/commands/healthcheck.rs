@@ -9,10 +9,16 @@ use ureq::tls::TlsConfig;
 use crate::app::config::Config;
 use crate::app::output;
 
+/// The path at which a server says whether it is ready.
+pub(super) const READY: &str = "/readyz";
+/// The path at which it says that it lives. It does not look at the database, without which a server that runs is of more use than one
+/// that starts.
+pub(super) const LIVE: &str = "/livez";
+
 /// `keywheel healthcheck`: for whatever runs a program to learn whether a server is well, such as a container's runtime. It needs no
-/// shell beside it, and neither database nor master key.
-pub(super) fn run(config: &Config, url: Option<&str>) -> anyhow::Result<()> {
-    let url = url.map_or_else(|| readiness(config), str::to_owned);
+/// shell beside it, and neither database nor master key. It asks for `path`, or else what `url` says.
+pub(super) fn run(config: &Config, url: Option<&str>, path: &str) -> anyhow::Result<()> {
+    let url = url.map_or_else(|| format!("{}{path}", here(config)), str::to_owned);
     let mut question = agent().get(&url);
     // The public listener may want to be called by its name.
     if let Some(host) = config.allowed_hosts.first() {
@@ -28,9 +34,9 @@ pub(super) fn run(config: &Config, url: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a server with this configuration says on this machine whether it is ready: on the management listener, unless that wants
-/// certificates of clients.
-fn readiness(config: &Config) -> String {
+/// Where a server with this configuration says on this machine how it is: on the management listener, unless that wants certificates
+/// of clients.
+fn here(config: &Config) -> String {
     let (scheme, mut listening) = match &config.tls {
         None => ("http", config.management_listen),
         Some(tls) if tls.client_ca.is_none() => ("https", config.management_listen),
@@ -42,7 +48,7 @@ fn readiness(config: &Config) -> String {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("{scheme}://{listening}/readyz")
+    format!("{scheme}://{listening}")
 }
 
 /// It asks by address, which no certificate names. Nothing is told that others may not know, and whoever could answer in the

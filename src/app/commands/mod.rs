@@ -97,7 +97,10 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(&process, command, cli.output),
         Command::Report(command) => report::run(&process, &command, cli.output),
         Command::Doctor { url, offline } => doctor::run(&process, url.as_deref(), offline, cli.output),
-        Command::Healthcheck { url } => healthcheck::run(&process.config, url.as_deref()),
+        Command::Healthcheck { live, url } => {
+            let path = if live { healthcheck::LIVE } else { healthcheck::READY };
+            healthcheck::run(&process.config, url.as_deref(), path)
+        }
         Command::Completions { .. } => Ok(()),
     }
 }

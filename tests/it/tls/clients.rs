@@ -179,15 +179,20 @@ fn a_health_check_needs_no_certificate() {
         });
         let served = site.serve_with(settings.as_slice());
         let (public, management) = (served.address.to_string(), served.management.to_string());
-        let mut command = site.folder.command(&["healthcheck"]);
-        command
-            .env("KEYWHEEL_LISTEN", &public)
-            .env("KEYWHEEL_MANAGEMENT_LISTEN", &management)
-            .envs(settings);
-        let output = command.output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{said}");
-        let asked = if clients.is_some() { public } else { management };
-        assert!(said.contains(&format!("https://{asked}/readyz")), "{said}");
+        let asked = if clients.is_some() { &public } else { &management };
+        for (arguments, path) in [
+            (&["healthcheck"][..], "/readyz"),
+            (&["healthcheck", "--live"], "/livez"),
+        ] {
+            let mut command = site.folder.command(arguments);
+            command
+                .env("KEYWHEEL_LISTEN", &public)
+                .env("KEYWHEEL_MANAGEMENT_LISTEN", &management)
+                .envs(settings);
+            let output = command.output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{said}");
+            assert!(said.contains(&format!("https://{asked}{path}")), "{said}");
+        }
     }
 }
