@@ -18,7 +18,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /keywheel /keywheel
 COPY --from=build --chown=65532:65532 /empty /keys
 USER 65532:65532
-ENV KEYWHEEL_LISTEN=0.0.0.0:8080 KEYWHEEL_MANAGEMENT_LISTEN=0.0.0.0:9080 KEYWHEEL_KEYS_DIR=/keys
+# PORT, not KEYWHEEL_LISTEN, which would win over the PORT that a platform gives.
+ENV PORT=8080 KEYWHEEL_MANAGEMENT_LISTEN=0.0.0.0:9080 KEYWHEEL_KEYS_DIR=/keys
 EXPOSE 8080 9080
 # Whether it lives, not whether the database answers: who replaces unhealthy containers (Swarm, autoheal) would replace every node by one that
 # cannot start without it, and the keys that they served would be gone. Kubernetes has probes of its own and ignores this.
