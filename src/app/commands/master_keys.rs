@@ -31,8 +31,8 @@ fn begin(process: &Process, new: Option<&Path>, format: Output) -> anyhow::Resul
     let in_keys_dir = new.is_none();
     if in_keys_dir && !master_key::is_in_keys_dir(config, process.credentials_directory.as_deref()) {
         bail!(
-            "the master key is not a file in {}: give the new one with --new FILE, and put it where the old one comes from once this \
-             is done",
+            "the master key is not a file in {}: give the new one with --new - on standard input, or with --new FILE, and put it \
+             where the old one comes from once this is done",
             config.keys_dir.display()
         );
     }
