@@ -143,6 +143,31 @@ fn a_change_can_be_given_up_and_a_key_from_elsewhere_be_handed_over() {
     });
 }
 
+#[test]
+fn a_backup_from_during_a_change_opens_with_either_key_and_one_from_before_with_the_old_one_alone() {
+    let folder = Folder::empty();
+    folder.create_client("billing");
+    drop(folder.serve(&SERVE).terminate());
+    let old = read(&folder, "master.key").unwrap();
+    folder.json(&["db", "backup", "before.db"]);
+    let output = folder.run(&["master-key", "rotate"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Take a backup now"), "{said}");
+    folder.json(&["db", "backup", "during.db"]);
+    rotate(&folder, &["--finish"]);
+    let new = read(&folder, "master.key").unwrap();
+    for (backup, key, is_opened) in [
+        ("before.db", &old, true),
+        ("before.db", &new, false),
+        ("during.db", &old, true),
+        ("during.db", &new, true),
+    ] {
+        let mut command = folder.command(&["backup", "verify", backup]);
+        let output = command.env("KEYWHEEL_MASTER_KEY", key.trim()).output().unwrap();
+        assert_eq!(output.status.success(), is_opened, "{backup}: {output:?}");
+    }
+}
+
 /// Two nodes on one database, both with its master key.
 fn two_nodes(database: &Database) -> [Folder; 2] {
     let nodes = [(); 2].map(|()| Folder::empty().with("DATABASE_URL", database.url()));

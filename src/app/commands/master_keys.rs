@@ -78,14 +78,16 @@ fn begin(process: &Process, new: Option<&Path>, format: Output) -> anyhow::Resul
 }
 
 fn begun(id: &str, keys_dir: &Path, in_keys_dir: bool, format: Output) -> anyhow::Result<()> {
-    let place = if in_keys_dir {
-        format!("It is {}; copy it to every node", keys_dir.join("master.key").display())
+    let (place, old) = if in_keys_dir {
+        let place = format!("It is {}; copy it to every node", keys_dir.join("master.key").display());
+        (place, ", which --finish removes from here")
     } else {
-        "Put it where every node gets its master key from".to_owned()
+        ("Put it where every node gets its master key from".to_owned(), "")
     };
     output::message(&format!(
         "Master key {id} opens the database now, and the old one still does. {place}, and keep a copy apart from the database's \
-         backups. Servers that run need no restart. Then run \"keywheel master-key rotate --finish\"."
+         backups. Servers that run need no restart. Take a backup now, for either key opens it: those from before open with the old \
+         one alone{old}. Then run \"keywheel master-key rotate --finish\"."
     ));
     if format == Output::Json {
         output::json(&json!({"master_key_id": id, "finished": false}))
