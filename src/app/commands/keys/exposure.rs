@@ -73,9 +73,10 @@ fn told(exposure: &Exposure, how: Barring, dry_run: bool) -> Vec<String> {
                  {until}."
             ));
             lines.push(
-                "Next: restart or purge verifiers and proxies that keep the set for longer; find out how the key got out; if the \
-                 database or the master key did, \"keywheel master-key rotate\" and new client secrets; look at \"keywheel audit \
-                 list\"."
+                "Next: restart or purge verifiers and proxies that keep the set for longer; find out how the key got out; look at \
+                 \"keywheel audit list\". Who has the database alone can guess passwords: have new ones set. Who may have the master \
+                 key alone could open backups: \"keywheel master-key rotate\", and destroy them. Who has both has every key: start \
+                 with a new database (SECURITY.md)."
                     .to_owned(),
             );
         }
