@@ -186,11 +186,12 @@ fn a_database_out_of_reach_fails_and_no_password_is_told() {
         "postgres://u@192.0.2.1/k?sslmode=disable&connect_timeout=1",
     );
     let (findings, _) = examined(&remote, &["--offline"]);
+    // Nodes on different databases are told apart by it.
     assert_finding(
         &findings,
         "database connection",
         "warning",
-        "in clear",
+        "postgres://u@192.0.2.1:5432/k?sslmode=disable may be in clear",
         "sslmode=verify-full",
     );
 }

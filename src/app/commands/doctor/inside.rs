@@ -83,7 +83,7 @@ fn overheard(process: &Process) -> Finding {
     if url.may_be_overheard() {
         return Finding::warning(
             "database connection",
-            "the connection may be in clear, for anybody on the way",
+            format!("the connection to {url} may be in clear, for anybody on the way"),
             "add ?sslmode=verify-full to DATABASE_URL",
         );
     }
