@@ -1,5 +1,6 @@
 use std::fmt;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::connection::{Conn, on};
@@ -68,6 +69,15 @@ pub(super) fn insert(conn: &mut Conn, creation: &Creation) -> Result<(), Fault> 
         .on_conflict_do_nothing()
         .execute(c))?;
     if inserted == 0 { Err(Fault::Repeated) } else { Ok(()) }
+}
+
+/// Ends the transaction under way if there was that creation before.
+pub(super) fn must_be_new(conn: &mut Conn, creation: &Creation) -> Result<(), Fault> {
+    let before = creations::table.find(creation.name.as_slice());
+    match on!(conn, c => diesel::select(exists(before)).get_result(c))? {
+        true => Err(Fault::Repeated),
+        false => Ok(()),
+    }
 }
 
 #[derive(Queryable, Selectable, Insertable)]

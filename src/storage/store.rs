@@ -356,8 +356,12 @@ impl Store {
         let (creation, kept) = (self.creation.clone(), self.kept.clone());
         let transaction = move |conn: &mut Conn| {
             let effect = intention(conn)?;
-            if let Some(creation) = creation.filter(|_| !effect.events.is_empty()) {
-                creations::insert(conn, &creation)?;
+            if let Some(creation) = creation {
+                match effect.events.is_empty() {
+                    false => creations::insert(conn, &creation)?,
+                    // What stands in its way may be what the same request has made.
+                    true => creations::must_be_new(conn, &creation)?,
+                }
             }
             if let Some(kept) = kept
                 && !client_rows::is_any(conn, &kept)?

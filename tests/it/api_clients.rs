@@ -340,6 +340,36 @@ fn of_many_repetitions_at_once_one_makes_something_and_all_are_answered_alike() 
     });
 }
 
+#[test]
+fn so_are_repetitions_at_once_of_what_has_a_name_of_its_own() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let admin = Bearer::admin(&server);
+        for round in 0..8 {
+            let mut client = new_client("Billing");
+            client["client_id"] = json!(format!("billing-{round}"));
+            let user = json!({"username": format!("alice-{round}"), "password": "correct horse battery"});
+            for (path, new) in [("/clients", client), ("/users", user)] {
+                let answers: Vec<_> = std::thread::scope(|scope| {
+                    let tries: Vec<_> = (0..4)
+                        .map(|_| {
+                            let (admin, new, key) = (admin.clone(), &new, format!("key-{round:04}"));
+                            scope.spawn(move || admin.post_once(path, new, &key))
+                        })
+                        .collect();
+                    tries.into_iter().map(|one| one.join().unwrap()).collect()
+                });
+                let first = done(&answers[0], 201);
+                for answer in &answers {
+                    assert_eq!(done(answer, 201), first);
+                }
+                // Another request with the same name makes nothing.
+                refused(&admin.post_once(path, &new, &format!("other-{round:04}")), 409);
+            }
+        }
+    });
+}
+
 // C-23
 #[test]
 fn a_secret_is_replaced_without_a_refusal_and_one_in_use_is_not_revoked_by_mistake() {
