@@ -163,6 +163,7 @@ mod tests {
                 finalized: 1,
                 change: 2,
                 event: 3,
+                event_at: Some(4),
             },
             barred: vec![BarredKey {
                 kid: "k".repeat(43),

@@ -399,21 +399,21 @@ impl Server {
         uses.and(failures).and(self.usage.flush_all(&self.store))
     }
 
-    /// Looks now and then whether the database was put back to an earlier state, and what time it is there.
+    /// Looks whether the database was put back to an earlier state, and now and then what time it is there.
     fn watch(&self, now: NumericDate) -> Result<(), Failure> {
-        if !self.watching.is_due(now) {
-            return Ok(());
+        if self.watching.is_due(now) {
+            if self.clock_skew.look(&self.store, now)? {
+                self.latest.confirmed(now);
+            }
+            self.metrics.clock(self.clock_skew.ahead());
+            self.watching.done(now);
         }
-        if self.clock_skew.look(&self.store, now)? {
-            self.latest.confirmed(now);
-        }
-        self.metrics.clock(self.clock_skew.ahead());
+        // What is lost before it was seen is not missed: so it is looked for in each tick.
         if let Some(finalized) = self.watch.look(&self.store, self.wheel.turn(now).ring())? {
             self.directory.begin_anew(finalized.change);
             self.revoked.begin_anew();
             self.wheel.distrust();
         }
-        self.watching.done(now);
         Ok(())
     }
 
@@ -482,7 +482,7 @@ const SWEEP_BATCH: u32 = 1_000;
 const MOST_SWEEPS: usize = 8;
 /// Time between two looks at the end of the feed, at old audit events and at the kinds of users' hashes.
 const TEND_EVERY: Seconds = Seconds::minutes(1);
-/// Time between two looks at how far the database has come.
+/// Time between two looks at the database's clock.
 const WATCH_EVERY: Seconds = Seconds::new(10);
 /// How long it is known how many tokens each client was given.
 const USAGE_RETENTION: Seconds = Seconds::days(92);

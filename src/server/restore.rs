@@ -75,7 +75,8 @@ impl Watch {
         let position = store
             .position()?
             .ok_or(Failure::Unavailable("the database has no identity", None))?;
-        if before.is_some_and(|before| before.outlived(&position, barrings(ring))) {
+        let has_lost = before.map(|before| has_lost(store, before, &position)).transpose()?;
+        if before.is_some_and(|before| before.outlived(&position, barrings(ring))) || has_lost == Some(true) {
             return Err(Failure::Broken("this database cannot be served", Box::new(Restored)));
         }
         Ok(Watch {
@@ -93,8 +94,9 @@ impl Watch {
         let Some(position) = store.position()? else {
             return Ok(None);
         };
+        let has_lost = has_lost(store, &self.remembered(), &position)?;
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.outlived(&position, barrings(ring)) {
+        if has_lost || remembered.outlived(&position, barrings(ring)) {
             if !self.restored.swap(true, Ordering::AcqRel) {
                 tracing::error!(event = "database.restored", "{Restored}");
             }
@@ -116,6 +118,12 @@ impl Watch {
     pub(super) fn remembered(&self) -> Remembered {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Whether the database, now at `position`, has lost what was seen in it, though it may have come farther since.
+fn has_lost(store: &Store, seen: &Remembered, position: &Position) -> Result<bool, Failure> {
+    let is_same = position.uid == seen.position.uid && position.finalized == seen.position.finalized;
+    Ok(is_same && !store.still_has(&seen.position)?)
 }
 
 fn barrings(ring: &KeyRing) -> impl Iterator<Item = (&Thumbprint, Option<Barring>)> {

@@ -1,4 +1,4 @@
-use diesel::dsl::max;
+use diesel::dsl::{exists, max};
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,9 @@ pub struct Position {
     pub change: i64,
     /// The number of its newest audit event: every exchange of a refresh token has one.
     pub event: i64,
+    /// When that was; `None` where it was written down by a version that did not say.
+    #[serde(default)]
+    pub event_at: Option<i64>,
 }
 
 impl Position {
@@ -59,17 +62,39 @@ impl Store {
         self.read(|conn| {
             let change = changes::table.select(max(changes::id)).single_value();
             let event = audit_events::table.select(max(audit_events::id)).single_value();
-            let row: Option<(String, i64, Option<i64>, Option<i64>)> = on!(conn, c => database_identity::table
+            let newest = audit_events::table.order(audit_events::id.desc()).limit(1);
+            let event_at = newest.select(audit_events::at).single_value();
+            let row: Option<(String, i64, Option<i64>, Option<i64>, Option<i64>)> = on!(conn, c => database_identity::table
                 .find(ONLY)
-                .select((database_identity::uid, database_identity::finalized, change, event))
+                .select((database_identity::uid, database_identity::finalized, change, event, event_at))
                 .get_result(c)
                 .optional())?;
-            Ok(row.map(|(uid, finalized, change, event)| Position {
+            Ok(row.map(|(uid, finalized, change, event, event_at)| Position {
                 uid,
                 finalized,
                 change: change.unwrap_or(0),
                 event: event.unwrap_or(0),
+                event_at,
             }))
+        })
+    }
+
+    /// Whether the event is there that was the newest at `seen`, or was old enough to be deleted since. A fail-over that lost it may have
+    /// let others take its number, and go beyond it.
+    pub fn still_has(&self, seen: &Position) -> Result<bool, Error> {
+        let (event, at) = (seen.event, seen.event_at);
+        self.read(move |conn| {
+            let found = audit_events::table.find(event).select(audit_events::at);
+            let found: Option<i64> = on!(conn, c => found.get_result(c).optional())?;
+            match found {
+                Some(found) => Ok(at.is_none_or(|at| at == found)),
+                None => {
+                    // The oldest are deleted first.
+                    let older = audit_events::table.filter(audit_events::id.lt(event));
+                    let has_older: bool = on!(conn, c => diesel::select(exists(older)).get_result(c))?;
+                    Ok(!has_older)
+                }
+            }
         })
     }
 

@@ -120,6 +120,53 @@ fn a_running_server_notices_and_gives_out_no_refresh_token_until_it_is_finalized
     });
 }
 
+// R-11
+#[test]
+fn a_server_notices_what_a_fail_over_lost_also_when_others_have_gone_on_since() {
+    on_both(|database| {
+        let server = TestServer::start(database.url());
+        let client = server.client("shop", for_people());
+        server.user("alice", PASSWORD);
+        let first = sign_in(&server, &client, &[]);
+        let later = || {
+            server.advance(Seconds::new(2));
+            server.tick().unwrap();
+        };
+        later();
+        let ready = || send(server.management, &Request::get("/readyz")).status;
+        assert_eq!(ready(), 200);
+        // The login is lost, and others came in its place.
+        database.execute(
+            "UPDATE audit_events SET at = at - 1 WHERE id = (SELECT max(id) FROM audit_events); \
+             INSERT INTO audit_events (at, event, actor, detail) VALUES (1, 'x', 'x', '{}'), (1, 'x', 'x', '{}')",
+        );
+        later();
+        assert_eq!(ready(), 503);
+        assert_refused(
+            &refresh(&server, &client, &first.refresh, &[]),
+            503,
+            "temporarily_unavailable",
+        );
+        let options = Options {
+            before: Some(server.remembered()),
+            ..server.options()
+        };
+        assert!(
+            TestServer::try_with(database.url(), options).is_err(),
+            "a node that starts remembers"
+        );
+        finalize(&server.store, &server.server.remembered());
+        later();
+        assert_eq!(ready(), 200);
+        // Nor is it there any more, though others are that were there before it.
+        later();
+        database.execute("DELETE FROM audit_events WHERE id = (SELECT max(id) FROM audit_events)");
+        database.execute("INSERT INTO audit_events (id, at, event, actor, detail) SELECT max(id) + 7, 1, 'x', 'x', '{}' FROM audit_events");
+        later();
+        assert_eq!(ready(), 503);
+    });
+}
+
 #[test]
 fn the_command_line_finalizes_a_restored_file() {
     let folder = Folder::empty().with("KEYWHEEL_ISSUER", "https://auth.example");

@@ -103,6 +103,7 @@ rows! {
         "refresh::after_a_fail_over_to_a_synchronous_standby_no_exchange_is_forgotten",
         "storage::fail_over::of_several_hosts_the_primary_is_taken_also_after_a_fail_over";
     "R-11" "After a backup was restored nothing of before is accepted.":
+        "restore::a_server_notices_what_a_fail_over_lost_also_when_others_have_gone_on_since",
         "restore::a_restored_database_is_refused_until_it_is_finalized_and_then_no_token_of_before_is_good",
         "restore::a_running_server_notices_and_gives_out_no_refresh_token_until_it_is_finalized";
     "R-12" "A refresh that races a revocation gives nothing that outlives it.":
