@@ -1,19 +1,22 @@
+mod renewal;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use serde_json::json;
-use tracing::info;
+use tracing::{error, info};
 
+pub(super) use self::renewal::renewal_detail;
 use super::authority::{Authority, trust_anchors};
 use super::demand;
 use super::{Context, Failure, Vault};
 use crate::failpoint::failpoint;
 use crate::keys::{
-    Certificate, DataKey, Demand, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step,
-    TrustAnchor, TrustAnchors,
+    DataKey, Demand, Jwks, KeyRecord, KeyRing, Leaf, PrivateKey, RotationPolicy, SigningKey, Slot, Step, TrustAnchor,
+    TrustAnchors,
 };
-use crate::oauth::{Audience, Audiences, IssuerUrl, NumericDate, Seconds, SigningAlgorithm, Thumbprint, base64url};
+use crate::oauth::{Audience, Audiences, IssuerUrl, NumericDate, Seconds, SigningAlgorithm, Thumbprint};
 use crate::storage::{AuditEvent, Insertion, Store, StoredKey};
 
 /// What the wheel needs to know of the configuration.
@@ -149,7 +152,14 @@ impl Wheel {
             issuer_as_audience,
             stale: AtomicBool::new(false),
         };
-        wheel.turn_as_due(store, cx)?;
+        if let Err(failure) = wheel.turn_as_due(store, cx) {
+            // As on a node that runs: keys that cannot turn sign on, and the next tick tries again.
+            wheel.signer(None, cx.now).map_err(|_no_key| failure)?;
+            error!(
+                event = "keys.not_turned",
+                "keys cannot turn, and those that there are sign on: see what each tick says"
+            );
+        }
         Ok(wheel)
     }
 
@@ -307,6 +317,14 @@ impl Wheel {
         let broken =
             |error: Box<dyn std::error::Error + Send + Sync>| Failure::Broken("a signing key could not be made", error);
         let policy = &self.settings.policy;
+        let (_, ends) = self.authority.load().validity();
+        if ends <= slot.published_at {
+            // Sooner than after a key was made for nothing.
+            let why = format!(
+                "the certificate authority has ended at {ends}: import another with \"keywheel keys import ca\""
+            );
+            return Err(broken(why.into()));
+        }
         let private_key = PrivateKey::generate(slot.algorithm, policy.settings().rsa_bits)
             .map_err(|error| broken(Box::new(error)))?;
         failpoint!("key.made");
@@ -354,46 +372,6 @@ impl Wheel {
         }
         Ok(())
     }
-}
-
-impl Wheel {
-    /// The validity of a better certificate for a key; `None` when the present authority can give none.
-    fn renewal(&self, kid: &Thumbprint, now: NumericDate) -> Option<(NumericDate, NumericDate)> {
-        let turn = self.turn.load();
-        let key = turn.ring().key(kid)?;
-        let validity = self.authority.load().validity();
-        let (begins, ends) = self.settings.policy.renewal(turn.ring(), key, validity, now)?;
-        (ends > key.certificate().not_after()).then_some((begins, ends))
-    }
-
-    /// Certifies a key anew. When another node was first, its certificate counts.
-    fn renew(&self, store: &Store, kid: &Thumbprint, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let turn = self.turn.load();
-        let (Some(key), Some(validity)) = (turn.ring().key(kid), self.renewal(kid, cx.now)) else {
-            return Ok(());
-        };
-        let authority = self.authority.load();
-        let renewed = authority
-            .renew(key, &self.settings.issuer, validity, cx.rng)
-            .map_err(|error| Failure::Broken("a signing key could not be certified anew", Box::new(error)))?;
-        let event = AuditEvent {
-            detail: renewal_detail(key, &renewed),
-            ..by_the_wheel("key.renewed", kid, cx.now)
-        };
-        let before = key.certificate().der();
-        if store.renew_certificate(kid, before, renewed.der(), &event)? {
-            info!(%kid, not_after = %renewed.not_after(), "certified a signing key anew, its certificate would have ended too soon");
-        }
-        Ok(())
-    }
-}
-
-/// What the audit trail keeps of a renewal.
-pub(super) fn renewal_detail(key: &SigningKey, renewed: &Certificate) -> serde_json::Value {
-    json!({
-        "not_after": renewed.not_after(), "certificate_sha256": base64url(&renewed.sha256()),
-        "before": {"not_after": key.certificate().not_after(), "certificate_sha256": base64url(&key.certificate().sha256())},
-    })
 }
 
 /// The first key and the next key, with what their creation makes due, and as much again for lost races. The algorithms turn beside

@@ -365,3 +365,26 @@ fn an_authority_that_ends_too_soon_to_help_is_told_of_and_not_asked_again_and_ag
         assert!(figure("keywheel_signing_key_certificate_expires_in_seconds{kid=") > 0);
     });
 }
+
+#[test]
+fn a_node_starts_also_when_its_authority_has_ended_and_keys_sign_on() {
+    on_sqlite(|database| {
+        let server = TestServer::with(database.url(), options());
+        let client = server.client("billing", metadata());
+        let policy = policy();
+        let life = policy.settings().period * 2 + policy.hold() + Seconds::minutes(1);
+        let ca = Authority::new("short", server.now(), life);
+        server
+            .with_context(|cx| admin(&server, &policy).import_authority(&ca.certificate(), &ca.key(), cx))
+            .unwrap();
+        let mut failed = None;
+        for _ in 0..8 {
+            server.advance(Seconds::days(1));
+            failed = server.tick().err();
+        }
+        let why = failed.expect("no key can be certified").with_causes();
+        assert!(why.contains("has ended") && why.contains("keys import ca"), "{why}");
+        let another = TestServer::with(database.url(), server.options());
+        another.granted(&client, &[]);
+    });
+}
