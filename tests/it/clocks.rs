@@ -10,6 +10,7 @@ use crate::outage::{follow, sign_in};
 use crate::refresh::{for_people, refresh, session};
 use crate::support::Database;
 use crate::support::http::{Request, send};
+use crate::support::process::Folder;
 use crate::support::server::{Options, TestServer, metadata};
 use crate::token::assert_refused;
 
@@ -148,4 +149,34 @@ fn a_node_whose_clock_is_behind_does_not_stand_still_for_that() {
         follow(&node);
     }
     assert_refused(&refresh(&node, &client, &first.refresh, &[]), 400, "invalid_grant");
+}
+
+#[test]
+fn no_command_reckons_when_a_key_turns_by_a_clock_that_is_off() {
+    let database = Database::postgres();
+    let folder = Folder::empty()
+        .with("KEYWHEEL_ISSUER", "https://auth.example")
+        .with("DATABASE_URL", database.url());
+    folder.serve(&[]).terminate();
+    let kid = folder.json(&["keys", "list"])[0]["kid"].as_str().unwrap().to_owned();
+    let name = database.query("SELECT current_database()").remove(0);
+    database.execute(&format!(
+        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS \
+         $$ SELECT pg_catalog.clock_timestamp() + interval '20 minutes' $$; \
+         ALTER DATABASE {name} SET search_path = public, pg_catalog"
+    ));
+    for command in [
+        &["keys", "taint", &kid][..],
+        &["keys", "rotate", "--now"],
+        &["keys", "rotate"],
+    ] {
+        let refusal = folder.refused(command);
+        assert!(
+            refusal.contains("behind the database's") && refusal.contains("NTP"),
+            "{refusal}"
+        );
+    }
+    // A look changes nothing, and a key that is out has to be revoked whatever time it is.
+    folder.json(&["keys", "plan"]);
+    folder.json(&["keys", "revoke", &kid]);
 }

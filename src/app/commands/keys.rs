@@ -18,6 +18,17 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
     let (store, vault) = process.open_vault()?;
     let actor = actor();
     let now = process.edge.now();
+    let is_reckoned = match &command {
+        KeysCommand::List | KeysCommand::Plan | KeysCommand::Export { .. } | KeysCommand::Ca(_) => false,
+        // What is out is out, whatever time it is.
+        KeysCommand::Revoke { .. } => false,
+        KeysCommand::Taint { .. } | KeysCommand::Rotate { .. } | KeysCommand::Renew { .. } | KeysCommand::Import(_) => {
+            true
+        }
+    };
+    if is_reckoned {
+        process.wants_the_right_time(&store)?;
+    }
     let admin = KeyAdmin::new(&store, &vault, &process.config.policy, &actor);
     match command {
         KeysCommand::List => list(&admin.list(now)?, format),

@@ -31,7 +31,8 @@ use super::clock::SteadyClock;
 use super::config::{Config, Sources};
 use super::supervisor::Supervisor;
 use super::{clock, master_key, serve, telemetry};
-use crate::oauth::IssuerUrl;
+use crate::keys::CLOCK_SKEW;
+use crate::oauth::{IssuerUrl, Seconds};
 use crate::server::{Context, Edge, Reach, Vault};
 use crate::storage::{self, PreparedStatements, Store};
 
@@ -189,6 +190,24 @@ impl Process {
             .migrate()
             .with_context(|| format!("the tables of {} cannot be made", self.config.database_url))?;
         Ok(store)
+    }
+
+    /// Refuses to go by a clock that is off from the database's: a key would turn, or leave the set, at another time than is told here.
+    pub(super) fn wants_the_right_time(&self, store: &Store) -> anyhow::Result<()> {
+        let Some(database) = store.clock()? else {
+            return Ok(());
+        };
+        let ahead = self.edge.now().epoch().saturating_sub(database.epoch());
+        if ahead.saturating_abs() > CLOCK_SKEW.get() {
+            let (off, side) = (
+                Seconds::new(ahead.saturating_abs()),
+                if ahead > 0 { "ahead of" } else { "behind" },
+            );
+            bail!(
+                "this machine's clock is {off} {side} the database's, and keys turn by it: set it (NTP), or use another machine"
+            );
+        }
+        Ok(())
     }
 
     /// The database and its opened keys.
