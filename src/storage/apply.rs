@@ -7,8 +7,8 @@ use super::changes::ChangeKind;
 use super::client_rows::{self, ClientRow};
 use super::clients::NewClient;
 use super::connection::{Conn, on};
+use super::deletion::{self, DELETED_TOGETHER, Holder};
 use super::error::{Error, Fault};
-use super::families::{self, Holder};
 use super::keys;
 use super::schema::{client_secrets, clients};
 use super::secrets::{self, SecretRow};
@@ -79,7 +79,8 @@ pub enum Application {
     Applied,
     /// This client is not as it was any more. Nothing was written.
     Overtaken(ClientId),
-    /// This client, which was to be deleted, has more logins than are deleted in one transaction. Nothing was written.
+    /// With this client, which was to be deleted, more would be deleted than is in one transaction, the other clients' logins
+    /// included. Nothing was written.
     Crowded(ClientId),
 }
 
@@ -166,6 +167,7 @@ fn seen(conn: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, SeenClient>,
 fn refusal(conn: &mut Conn, writes: &[ClientWrite]) -> Result<Option<Application>, Fault> {
     let ids: Vec<String> = writes.iter().map(|write| write.client_id.to_string()).collect();
     let present = seen(conn, &ids)?;
+    let mut room = DELETED_TOGETHER;
     for write in writes {
         let as_it_was = match (&write.before, present.get(write.client_id.as_str())) {
             (Some(before), Some(now)) => before.is_still(now),
@@ -175,10 +177,11 @@ fn refusal(conn: &mut Conn, writes: &[ClientWrite]) -> Result<Option<Application
         if !as_it_was {
             return Ok(Some(Application::Overtaken(write.client_id.clone())));
         }
-        if let (Some(before), None) = (&write.before, &write.after)
-            && families::are_many(conn, Holder::Client(before.client.row))?
-        {
-            return Ok(Some(Application::Crowded(write.client_id.clone())));
+        if let (Some(before), None) = (&write.before, &write.after) {
+            let Some(left) = deletion::room_beside(conn, Holder::Client(before.client.row), room)? else {
+                return Ok(Some(Application::Crowded(write.client_id.clone())));
+            };
+            room = left;
         }
     }
     Ok(None)

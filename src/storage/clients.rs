@@ -6,8 +6,8 @@ use super::audit::AuditEvent;
 use super::changes::ChangeKind;
 use super::client_rows::{self, ClientRow};
 use super::connection::{Conn, on};
+use super::deletion::{self, DELETED_TOGETHER, Deletion, Holder};
 use super::error::{Error, Fault};
-use super::families::{self, Deletion, Holder};
 use super::keys;
 use super::schema::{client_secrets, clients};
 use super::secrets::{self, SecretRow};
@@ -216,11 +216,12 @@ impl Store {
             let Some(row) = client_rows::row_of(conn, &id)? else {
                 return Ok(Effect::none(Deletion::Absent));
             };
-            let effect = if families::are_many(conn, Holder::Client(row))? {
+            let holder = Holder::Client(row);
+            let effect = if deletion::room_beside(conn, holder, DELETED_TOGETHER)?.is_none() {
                 on!(conn, c => diesel::update(clients::table.find(row))
                     .set((clients::enabled.eq(false), clients::epoch.eq(clients::epoch + 1)))
                     .execute(c))?;
-                Effect::none(Deletion::Crowded(Holder::Client(row)))
+                Effect::none(Deletion::Crowded(holder))
             } else {
                 client_rows::delete(conn, row)?;
                 Effect::of(Deletion::Deleted, event)

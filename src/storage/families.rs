@@ -288,61 +288,6 @@ impl Store {
             families.collect()
         })
     }
-
-    /// Deletes the families of one holder bit by bit, so that nobody waits for long.
-    pub(super) fn clear_families(&self, holder: Holder) -> Result<(), Error> {
-        loop {
-            let deleted = self.write(move |conn| {
-                // Keys first: told to delete what a subquery finds, PostgreSQL may read the whole table to join the two.
-                let some = token_families::table.select(token_families::id).limit(CLEARED_AT_ONCE);
-                let some: Vec<String> = on!(conn, c => match holder {
-                    Holder::Client(row) => some.filter(token_families::client.eq(row)).load(c),
-                    Holder::User(row) => some.filter(token_families::owner.eq(row)).load(c),
-                })?;
-                Ok(on!(conn, c => diesel::delete(token_families::table)
-                    .filter(token_families::id.eq_any(&some))
-                    .execute(c))?)
-            })?;
-            if deleted == 0 {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// Whose families are meant, by row.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Holder {
-    Client(i64),
-    User(i64),
-}
-
-/// How far the deletion of a client or a user came.
-pub(super) enum Deletion {
-    Deleted,
-    Absent,
-    /// They have so many families that deleting them in one transaction would hold up everybody. They are disabled and their
-    /// families ended; these are to be cleared away before the next attempt.
-    Crowded(Holder),
-}
-
-/// Most families that are deleted together with their client or user.
-const DELETED_WITH_HOLDER: i64 = 1_000;
-/// Families in one statement that clears them away.
-const CLEARED_AT_ONCE: i64 = 500;
-
-/// Whether the holder has more families than are deleted with them.
-pub(super) fn are_many(conn: &mut Conn, holder: Holder) -> Result<bool, Fault> {
-    let beyond = token_families::table
-        .select(token_families::client)
-        .limit(1)
-        .offset(DELETED_WITH_HOLDER);
-    let found: Option<i64> = on!(conn, c => match holder {
-        Holder::Client(row) => beyond.filter(token_families::client.eq(row)).get_result(c),
-        Holder::User(row) => beyond.filter(token_families::owner.eq(row)).get_result(c),
-    }
-    .optional())?;
-    Ok(found.is_some())
 }
 
 /// Inserts the family if client and user stand; whether they did.

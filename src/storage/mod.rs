@@ -17,6 +17,7 @@ mod clients;
 mod connection;
 mod couriers;
 mod creations;
+mod deletion;
 mod error;
 mod families;
 mod fetchers;

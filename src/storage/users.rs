@@ -8,8 +8,8 @@ use super::audit::AuditEvent;
 use super::changes::ChangeKind;
 use super::client_rows::first_epoch;
 use super::connection::{Conn, on};
+use super::deletion::{self, DELETED_TOGETHER, Deletion, Holder};
 use super::error::{Error, Fault};
-use super::families::{self, Deletion, Holder};
 use super::schema::users;
 use super::store::{Effect, Store};
 use crate::oauth::{NumericDate, User, UserId, Username};
@@ -272,11 +272,12 @@ impl Store {
             let Some(row) = row else {
                 return Ok(Effect::none(Deletion::Absent));
             };
-            let effect = if families::are_many(conn, Holder::User(row))? {
+            let holder = Holder::User(row);
+            let effect = if deletion::room_beside(conn, holder, DELETED_TOGETHER)?.is_none() {
                 on!(conn, c => diesel::update(users::table.find(row))
                     .set((users::enabled.eq(false), users::epoch.eq(users::epoch + 1)))
                     .execute(c))?;
-                Effect::none(Deletion::Crowded(Holder::User(row)))
+                Effect::none(Deletion::Crowded(holder))
             } else {
                 on!(conn, c => diesel::delete(users::table.find(row)).execute(c))?;
                 Effect::of(Deletion::Deleted, event)

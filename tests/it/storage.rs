@@ -13,6 +13,7 @@ use crate::support::on_both;
 
 mod authorities;
 mod clients;
+mod deletions;
 mod fail_over;
 mod families;
 mod keys;

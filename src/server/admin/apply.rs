@@ -120,9 +120,9 @@ pub enum ApplyError {
     /// Somebody else changed a client between plan and write.
     #[error("client \"{0}\" was changed by somebody else at this moment, so nothing was applied: run it again")]
     Overtaken(ClientId),
-    /// A client that is to be removed has very many logins.
+    /// The clients that are to be removed have very many logins.
     #[error(
-        "client \"{0}\" has more logins than are removed at once, so nothing was applied: remove it alone first (\"client delete {0}\")"
+        "client \"{0}\" has more logins than are removed at once with all the rest, so nothing was applied: remove it alone first (\"client delete {0}\")"
     )]
     Crowded(ClientId),
     /// The database did not answer.

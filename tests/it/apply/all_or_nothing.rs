@@ -73,6 +73,27 @@ fn a_client_with_very_many_logins_is_not_pruned_and_nothing_else_is_done() {
     });
 }
 
+#[test]
+fn clients_whose_logins_are_too_many_together_are_not_pruned_together() {
+    with_secret(|folder, database| {
+        apply(folder, TWO_CLIENTS, &[]);
+        database.execute(
+            "INSERT INTO token_families (id, client, client_epoch, scope, audiences, created_at, expires_at) \
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) \
+             SELECT 'a-family-of-22-cha' || (i + 1000 * clients.id), clients.id, 0, '', '', 1, 2000000000 FROM n, clients",
+        );
+        let before = clients(folder);
+        let said = refused(folder, &one("new", ""), &["--prune"]);
+        assert!(said.contains("client \"shop\" has more logins"), "{said}");
+        assert_eq!(clients(folder), before);
+        folder.json(&["client", "delete", "shop"]);
+        assert_eq!(
+            actions(&apply(folder, &one("new", ""), &["--prune"])),
+            ["create new", "delete billing"]
+        );
+    });
+}
+
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_run_that_is_killed_half_way_leaves_nothing_changed() {
