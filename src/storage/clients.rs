@@ -217,16 +217,27 @@ impl Store {
                 return Ok(Effect::none(Deletion::Absent));
             };
             let holder = Holder::Client(row);
-            let effect = if deletion::room_beside(conn, holder, DELETED_TOGETHER)?.is_none() {
-                on!(conn, c => diesel::update(clients::table.find(row))
-                    .set((clients::enabled.eq(false), clients::epoch.eq(clients::epoch + 1)))
-                    .execute(c))?;
-                Effect::none(Deletion::Crowded(holder))
-            } else {
+            if deletion::room_beside(conn, holder, DELETED_TOGETHER)?.is_some() {
                 client_rows::delete(conn, row)?;
-                Effect::of(Deletion::Deleted, event)
+                return Ok(Effect::of(Deletion::Deleted, event).changing(ChangeKind::Client, id, at));
+            }
+            let crowded = Deletion::Crowded(holder);
+            let disabled = on!(conn, c => diesel::update(clients::table.find(row).filter(clients::enabled))
+                .set((
+                    clients::enabled.eq(false),
+                    clients::epoch.eq(clients::epoch + 1),
+                    clients::updated_at.eq(at),
+                ))
+                .execute(c))?;
+            if disabled == 0 {
+                return Ok(Effect::none(crowded));
+            }
+            // It stays so if what follows fails.
+            let event = AuditEvent {
+                event: "client.disabled".to_owned(),
+                ..event
             };
-            Ok(effect.changing(ChangeKind::Client, id, at))
+            Ok(Effect::of(crowded, event).changing(ChangeKind::Client, id, at))
         })
     }
 

@@ -273,16 +273,27 @@ impl Store {
                 return Ok(Effect::none(Deletion::Absent));
             };
             let holder = Holder::User(row);
-            let effect = if deletion::room_beside(conn, holder, DELETED_TOGETHER)?.is_none() {
-                on!(conn, c => diesel::update(users::table.find(row))
-                    .set((users::enabled.eq(false), users::epoch.eq(users::epoch + 1)))
-                    .execute(c))?;
-                Effect::none(Deletion::Crowded(holder))
-            } else {
+            if deletion::room_beside(conn, holder, DELETED_TOGETHER)?.is_some() {
                 on!(conn, c => diesel::delete(users::table.find(row)).execute(c))?;
-                Effect::of(Deletion::Deleted, event)
+                return Ok(Effect::of(Deletion::Deleted, event).changing(ChangeKind::User, id, at));
+            }
+            let crowded = Deletion::Crowded(holder);
+            let disabled = on!(conn, c => diesel::update(users::table.find(row).filter(users::enabled))
+                .set((
+                    users::enabled.eq(false),
+                    users::epoch.eq(users::epoch + 1),
+                    users::updated_at.eq(at),
+                ))
+                .execute(c))?;
+            if disabled == 0 {
+                return Ok(Effect::none(crowded));
+            }
+            // It stays so if what follows fails.
+            let event = AuditEvent {
+                event: "user.disabled".to_owned(),
+                ..event
             };
-            Ok(effect.changing(ChangeKind::User, id, at))
+            Ok(Effect::of(crowded, event).changing(ChangeKind::User, id, at))
         })
     }
 }

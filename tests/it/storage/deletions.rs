@@ -1,11 +1,11 @@
 //! Clients and users who are deleted with much that hangs on them.
 
 use keywheel::oauth::{Client, User};
-use keywheel::storage::Store;
+use keywheel::storage::{AuditEvent, AuditFilter, Store};
 
 use super::families::{hash, open};
 use super::users::create_user;
-use super::{create, event};
+use super::{at, create, event};
 use crate::support::{Database, on_both};
 
 /// So many families of both, each with so many tokens, all of which live.
@@ -88,6 +88,45 @@ fn many_tokens_are_deleted_a_thousand_at_a_time_while_others_sign_in_and_few_wit
                     database.execute("DELETE FROM seen");
                 }
             }
+        }
+    });
+}
+
+/// Keeps every token and whoever has one.
+fn keep_tokens(database: &Database) {
+    database.execute(match database.backend {
+        "SQLite" => "CREATE TRIGGER kept BEFORE DELETE ON refresh_tokens BEGIN SELECT RAISE(ABORT, 'kept'); END",
+        _ => {
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'kept'; END $$; \
+             CREATE TRIGGER kept BEFORE DELETE ON refresh_tokens FOR EACH ROW EXECUTE FUNCTION keep()"
+        }
+    });
+}
+
+#[test]
+fn a_deletion_that_fails_half_way_leaves_a_disabling_that_the_trail_tells_of_once() {
+    on_both(|database| {
+        let store = database.store();
+        let client = create(&store, "billing");
+        let user = create_user(&store, "1", "alice");
+        settle(database, &client, &user, 3, 400);
+        keep_tokens(database);
+        let told = |name: &str| -> Vec<AuditEvent> {
+            let mut events = store.audit_events(&AuditFilter::default()).unwrap();
+            events.retain(|event| event.event == name);
+            events
+        };
+        for _ in 0..2 {
+            store.delete_client(&client.client_id, &event("gone")).unwrap_err();
+            store.delete_user(&user.user_id, &event("gone")).unwrap_err();
+            let (left, _) = store.client(&client.client_id).unwrap().unwrap();
+            assert_eq!((left.enabled, left.updated_at), (false, at(1_000)));
+            let left = store.user(&user.user_id).unwrap().unwrap();
+            assert_eq!((left.enabled, left.updated_at), (false, at(1_000)));
+            for name in ["client.disabled", "user.disabled"] {
+                assert_eq!(told(name), [event(name)]);
+            }
+            assert_eq!(told("gone"), []);
         }
     });
 }
