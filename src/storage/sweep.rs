@@ -69,14 +69,20 @@ impl Store {
 const KEYS_AT_ONCE: usize = 100;
 
 /// Deletes those of the `limit` longest expired rows of a table that fulfil the condition, and yields how many.
+///
+/// It waits for nobody: rows that somebody holds are left for the next time. Whoever deletes a family locks that first and then its
+/// tokens, and here it is the other way round.
 macro_rules! delete_expired {
     ($conn:ident, $now:ident, $limit:ident, $table:ident.$key:ident: $type:ty $(, $condition:expr)?) => {{
-        let keys: Vec<$type> = on!($conn, c => $table::table
+        let expired = $table::table
             .filter($table::expires_at.le($now))
             .order($table::expires_at)
             .limit($limit)
-            .select($table::$key)
-            .load(c))?;
+            .select($table::$key);
+        let keys: Vec<$type> = match $conn {
+            Conn::Postgres(link) => expired.for_update().skip_locked().load(&mut link.connection)?,
+            Conn::Sqlite(connection) => expired.load(&mut **connection)?,
+        };
         let mut deleted = 0;
         for some in keys.chunks(KEYS_AT_ONCE) {
             deleted += on!($conn, c => diesel::delete($table::table)

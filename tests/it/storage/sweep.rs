@@ -2,9 +2,10 @@
 
 use keywheel::storage::{NewFamily, Swept};
 
-use super::families::{hash, new_family, open, rotation};
+use super::families::{family_id, hash, new_family, open, rotation};
 use super::races::at_once;
 use super::{at, create, event};
+use crate::support::postgres::Session;
 use crate::support::{Database, on_both};
 
 //
@@ -89,6 +90,31 @@ fn of_nodes_that_sweep_at_once_none_fails_and_no_row_is_counted_twice() {
         assert!(deleted >= 10, "at least one node swept");
         assert_eq!(database.count("revoked_access_tokens"), 200 - deleted);
     });
+}
+
+// Whoever deletes a family or a client holds one token and may wait for the next, which the sweep has: then it must not wait for theirs.
+#[test]
+fn a_sweep_waits_for_nobody_and_what_somebody_holds_is_swept_the_next_time() {
+    let database = Database::postgres();
+    let store = database.store();
+    let client = create(&store, "billing");
+    for name in ["a", "b"] {
+        open(&store, name, &client, None);
+    }
+    let holder = Session::open(database.url());
+    let sweep = |now| {
+        let swept = store.sweep(at(now), 100).unwrap().unwrap();
+        (swept.refresh_tokens, swept.families, swept.backlog)
+    };
+    let hold = |what: &str| holder.execute(&format!("BEGIN; SELECT FROM {what} FOR UPDATE"));
+    hold(&format!("refresh_tokens WHERE family = '{}'", family_id("a").as_str()));
+    assert_eq!(sweep(5_000), (1, 0, 1));
+    holder.execute("COMMIT");
+    assert_eq!(sweep(5_000), (1, 0, 0));
+    hold(&format!("token_families WHERE id = '{}'", family_id("b").as_str()));
+    assert_eq!(sweep(9_000), (0, 1, 1));
+    holder.execute("COMMIT");
+    assert_eq!(sweep(9_000), (0, 1, 0));
 }
 
 /// So many families of the client with the row number `client`, each with 10 tokens, all of which have expired.
