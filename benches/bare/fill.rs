@@ -60,7 +60,7 @@ fn rows(numbers: &[u64], holders: &Holders, crowd: &Crowd, (open, close): (&str,
     let mut between = "";
     for number in numbers {
         let family = family(*number);
-        let end = if *number < crowd.living { END } else { NOW - 1 };
+        let end = if *number < crowd.living { END } else { NOW - 86_400 };
         write!(
             families,
             "{between}('{family}',{},{},{},{},'read write','',{NOW},{end})",

@@ -200,7 +200,7 @@ impl Metrics {
         let oldest_expired = Gauge::default();
         registry.register_with_unit(
             "oldest_expired_row_age",
-            "Time since the oldest row that waits to be deleted expired",
+            "Time since the oldest expired row that waits to be deleted could have been",
             Unit::Seconds,
             oldest_expired.clone(),
         );

@@ -8,6 +8,9 @@ use super::{at, create, event};
 use crate::support::postgres::Session;
 use crate::support::{Database, on_both};
 
+/// For so many seconds after it expired a refresh token, or a family, is found.
+const AFTERWARDS: i64 = 3_660;
+
 //
 #[test]
 fn only_what_has_expired_is_swept_in_batches_and_the_rest_is_told() {
@@ -25,19 +28,19 @@ fn only_what_has_expired_is_swept_in_batches_and_the_rest_is_told() {
             let rotated = rotation(&format!("f{n}-0"), &format!("f{n}-1"), at(2_000));
             store.rotate(&rotated, &event("x")).unwrap();
             store
-                .revoke_access_token(&format!("j{n}"), at(3_000 + n), &event("x"))
+                .revoke_access_token(&format!("j{n}"), at(3_000 + n + AFTERWARDS), &event("x"))
                 .unwrap();
         }
         open(&store, "living", &client, None);
 
-        let sweep = |now, limit| store.sweep(at(now), limit).unwrap().unwrap();
+        let sweep = |now, limit| store.sweep(at(now + AFTERWARDS), limit).unwrap().unwrap();
         assert_eq!(sweep(2_499, 100), Swept::default());
         let swept = sweep(2_500, 4);
         assert_eq!(
             (swept.refresh_tokens, swept.families, swept.revoked_access_tokens),
             (4, 0, 0)
         );
-        assert_eq!((swept.backlog, swept.oldest), (6, Some(at(2_500))));
+        assert_eq!((swept.backlog, swept.oldest), (6, Some(at(2_500 + AFTERWARDS))));
         let swept = sweep(2_500, 100);
         assert_eq!((swept.refresh_tokens, swept.backlog, swept.oldest), (6, 0, None));
 
@@ -46,7 +49,7 @@ fn only_what_has_expired_is_swept_in_batches_and_the_rest_is_told() {
             (swept.refresh_tokens, swept.families, swept.revoked_access_tokens),
             (2, 2, 2)
         );
-        assert_eq!((swept.backlog, swept.oldest), (9, Some(at(3_002))));
+        assert_eq!((swept.backlog, swept.oldest), (9, Some(at(3_002 + AFTERWARDS))));
         assert!(store.access_token_state("j4", None, None).unwrap().revoked);
         let swept = sweep(3_004, 100);
         assert_eq!(
@@ -72,6 +75,25 @@ fn only_what_has_expired_is_swept_in_batches_and_the_rest_is_told() {
         sweep(9_000, 100);
         assert_eq!(database.count("token_families"), 0);
         assert!(sweep(9_000, 100).is_empty());
+    });
+}
+
+// Exchanged in its last second, it comes again when the answer was lost; the client's retry window and a standstill may take so long.
+#[test]
+fn an_expired_refresh_token_is_found_as_long_as_a_lost_answer_may_be_asked_for_and_is_no_backlog_until_then() {
+    on_both(|database| {
+        let store = database.store();
+        let client = create(&store, "billing");
+        open(&store, "f", &client, None);
+        let exchanged = rotation("f-0", "f-1", at(4_999));
+        store.rotate(&exchanged, &event("x")).unwrap();
+        let latest = at(4_999 + 3_600 + 60);
+        assert_eq!(store.sweep(latest, 100).unwrap().unwrap(), Swept::default());
+        let record = store.refresh_token(&hash("f-0")).unwrap().unwrap();
+        assert_eq!(record.successor_rotated, Some(false));
+        let swept = store.sweep(at(5_000 + AFTERWARDS), 100).unwrap().unwrap();
+        assert_eq!((swept.refresh_tokens, swept.backlog), (1, 0));
+        assert!(store.refresh_token(&hash("f-1")).unwrap().is_some());
     });
 }
 
@@ -103,7 +125,7 @@ fn a_sweep_waits_for_nobody_and_what_somebody_holds_is_swept_the_next_time() {
     }
     let holder = Session::open(database.url());
     let sweep = |now| {
-        let swept = store.sweep(at(now), 100).unwrap().unwrap();
+        let swept = store.sweep(at(now + AFTERWARDS), 100).unwrap().unwrap();
         (swept.refresh_tokens, swept.families, swept.backlog)
     };
     let hold = |what: &str| holder.execute(&format!("BEGIN; SELECT FROM {what} FOR UPDATE"));
@@ -170,10 +192,10 @@ fn no_statement_about_a_living_token_reads_a_whole_table_however_many_are_dead()
     store
         .rotate(&rotation("living-0", "living-1", at(2_000)), &event("x"))
         .unwrap();
-    let swept = store.sweep(at(2_000), 1_000).unwrap().unwrap();
+    let swept = store.sweep(at(2_000 + AFTERWARDS), 1_000).unwrap().unwrap();
     assert_eq!(
         (swept.refresh_tokens, swept.backlog, swept.oldest),
-        (1_000, 20_000, Some(at(2)))
+        (1_000, 20_000, Some(at(2 + AFTERWARDS)))
     );
     drop(store);
     assert_eq!(scans(), before);
@@ -189,7 +211,7 @@ fn dead_tokens_leave_batch_by_batch_and_their_family_last() {
         bury(database, client.row, 2_000);
         let (mut tokens, mut families) = (0, 0);
         loop {
-            let swept = store.sweep(at(1_500), 1_000).unwrap().unwrap();
+            let swept = store.sweep(at(1_500 + AFTERWARDS), 1_000).unwrap().unwrap();
             assert!(swept.refresh_tokens <= 1_000 && swept.families <= 1_000);
             tokens += swept.refresh_tokens;
             families += swept.families;
