@@ -1,4 +1,4 @@
-use diesel::dsl::{count, count_star, exists, not};
+use diesel::dsl::{count, exists, not};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text};
 
@@ -19,7 +19,7 @@ pub enum SecretAddition {
     Added,
     /// There is no such client.
     UnknownClient,
-    /// The client has [`Store::MAX_SECRETS`] already, live or expired; revoke one first.
+    /// The client has [`Store::MAX_SECRETS`] that have not expired; revoke one first.
     TooMany,
 }
 
@@ -32,7 +32,7 @@ impl Store {
         Ok(self.client(id)?.map(|(_, secrets)| secrets))
     }
 
-    /// Adds a secret beside those that the client has.
+    /// Adds a secret beside those that the client has. Those that have expired by the event's instant make room, each with an event.
     pub fn add_client_secret(
         &self,
         id: &ClientId,
@@ -44,16 +44,26 @@ impl Store {
             let Some(client) = client_rows::row_of(conn, &id)? else {
                 return Ok(Effect::none(SecretAddition::UnknownClient));
             };
-            let present: i64 = on!(conn, c => client_secrets::table
+            let present: Vec<(String, Option<i64>)> = on!(conn, c => client_secrets::table
                 .filter(client_secrets::client.eq(client))
-                .select(count_star())
-                .get_result(c))?;
-            if usize::try_from(present).is_ok_and(|present| present >= Store::MAX_SECRETS) {
+                .order((client_secrets::created_at, client_secrets::id))
+                .select((client_secrets::id, client_secrets::expires_at))
+                .load(c))?;
+            let (expired, others): (Vec<_>, Vec<_>) = present
+                .into_iter()
+                .partition(|(_, expires_at)| expires_at.is_some_and(|expires_at| expires_at <= event.at.epoch()));
+            if others.len() >= Store::MAX_SECRETS {
                 return Ok(Effect::none(SecretAddition::TooMany));
+            }
+            let mut events = Vec::new();
+            for (old, _) in &expired {
+                delete(conn, client, old)?;
+                events.push(making_room(old, &event));
             }
             insert(conn, client, &secret)?;
             let at = event.at.epoch();
-            Ok(Effect::of(SecretAddition::Added, event).changing(ChangeKind::Client, id, at))
+            events.push(event);
+            Ok(Effect::all_of(SecretAddition::Added, events).changing(ChangeKind::Client, id, at))
         })
     }
 
@@ -111,6 +121,20 @@ impl Store {
             Ok(Effect::of(true, event).changing(ChangeKind::Client, id, at))
         })
     }
+}
+
+/// The removal of a secret by whoever adds another.
+fn making_room(old: &str, addition: &AuditEvent) -> AuditEvent {
+    let mut event = AuditEvent {
+        event: "client.secret_revoked".to_owned(),
+        ..addition.clone()
+    };
+    if let Some(members) = event.detail.as_object_mut() {
+        // What is left tells who and from where.
+        members.retain(|name, _| name != "not_before" && name != "expires_at");
+        members.insert("secret_id".to_owned(), old.into());
+    }
+    event
 }
 
 fn note(connection: &mut SqliteConnection, id: &str, used_at: NumericDate) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! Clients and their secrets.
 
-use keywheel::oauth::{Audiences, Client, ClientId, ClientMetadata, Scope, Seconds};
-use keywheel::storage::{ClientCreation, ClientFilter, ClientUpdate, SecretAddition, Store};
+use keywheel::oauth::{Audiences, Client, ClientId, ClientMetadata, ClientSecretRecord, Scope, Seconds};
+use keywheel::storage::{AuditFilter, ClientCreation, ClientFilter, ClientUpdate, SecretAddition, Store};
 
 use super::{at, create, event, id, metadata, new_client, secret};
 use crate::support::on_both;
@@ -169,6 +169,43 @@ fn a_client_has_at_most_ten_secrets_and_each_can_be_revoked() {
             .map(|secret| secret.id)
             .collect();
         assert!(left.len() == 10 && !left.contains(&"s3".to_owned()), "{left:?}");
+    });
+}
+
+#[test]
+fn secrets_that_have_expired_make_room_and_the_trail_tells_of_each() {
+    on_both(|database| {
+        let store = database.store();
+        create(&store, "billing");
+        let add = |name: &str, expires_at| {
+            let secret = ClientSecretRecord {
+                expires_at,
+                ..secret(name)
+            };
+            store
+                .add_client_secret(&id("billing"), &secret, &event("secret.added"))
+                .unwrap()
+        };
+        for n in 0..Store::MAX_SECRETS - 2 {
+            add(&format!("living{n}"), Some(at(1_001)));
+        }
+        database.execute(
+            "INSERT INTO client_secrets (id, client, hash, hint, created_at, expires_at) \
+             SELECT 'old' || n, client, hash, hint, 1, 1000 - n FROM client_secrets, (SELECT 0 AS n UNION SELECT 1) AS numbers \
+             WHERE client_secrets.id = 'living0'",
+        );
+        assert_eq!(add("new", None), SecretAddition::Added);
+        let left = store.client_secrets(&id("billing")).unwrap().unwrap();
+        assert_eq!(left.len(), Store::MAX_SECRETS - 1);
+        assert!(left.iter().all(|secret| !secret.id.starts_with("old")), "{left:?}");
+        let mut events = store.audit_events(&AuditFilter::default()).unwrap();
+        events.retain(|event| event.event == "client.secret_revoked");
+        let told: Vec<_> = events.iter().map(|event| event.detail["secret_id"].as_str()).collect();
+        assert_eq!(told, [Some("old1"), Some("old0")]);
+        assert_eq!(events[0].detail["from"], event("x").detail["from"]);
+
+        assert_eq!(add("last", None), SecretAddition::Added);
+        assert_eq!(add("one_more", None), SecretAddition::TooMany);
     });
 }
 
