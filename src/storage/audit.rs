@@ -79,7 +79,10 @@ impl Store {
                 }
                 if let Some((at, id)) = filter.before {
                     let (at, of_the_same_second) = (at.epoch(), audit_events::at.eq(at.epoch()).and(audit_events::id.lt(id)));
-                    query = query.filter(audit_events::at.lt(at).or(of_the_same_second));
+                    query = query
+                        // Says no more than what follows, but bounds the index.
+                        .filter(audit_events::at.le(at))
+                        .filter(audit_events::at.lt(at).or(of_the_same_second));
                 }
                 if let Some(since) = filter.since {
                     query = query.filter(audit_events::at.ge(since.epoch()));

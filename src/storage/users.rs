@@ -264,12 +264,7 @@ impl Store {
         let (id, event) = (id.as_str().to_owned(), event.clone());
         self.end_families(move |conn| {
             let at = event.at.epoch();
-            let row: Option<i64> = on!(conn, c => users::table
-                .filter(users::user_id.eq(&id))
-                .select(users::id)
-                .get_result(c)
-                .optional())?;
-            let Some(row) = row else {
+            let Some(row) = row_of(conn, &id)? else {
                 return Ok(Effect::none(Deletion::Absent));
             };
             let holder = Holder::User(row);
@@ -296,6 +291,15 @@ impl Store {
             Ok(Effect::of(crowded, event).changing(ChangeKind::User, id, at))
         })
     }
+}
+
+/// The row number of a user.
+pub(super) fn row_of(conn: &mut Conn, id: &str) -> Result<Option<i64>, Fault> {
+    Ok(on!(conn, c => users::table
+        .filter(users::user_id.eq(id))
+        .select(users::id)
+        .get_result(c)
+        .optional())?)
 }
 
 /// Rows in one statement of an import: SQLite takes 32 766 values, PostgreSQL 65 535.

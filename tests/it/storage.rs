@@ -18,6 +18,7 @@ mod fail_over;
 mod families;
 mod keys;
 mod outages;
+mod pages;
 mod races;
 mod rotations;
 mod shared_rotations;
