@@ -116,6 +116,27 @@ fn the_version_before_goes_on_writing_while_nodes_are_replaced() {
     });
 }
 
+#[test]
+fn tables_from_which_rows_leave_are_vacuumed_when_a_hundredth_of_them_is_dead() {
+    let database = Database::postgres();
+    database.store();
+    let soon =
+        "SELECT relname FROM pg_class WHERE 'autovacuum_vacuum_scale_factor=0.01' = ANY (reloptions) ORDER BY relname";
+    assert_eq!(
+        database.query(soon),
+        [
+            "audit_events",
+            "changes",
+            "refresh_tokens",
+            "revoked_access_tokens",
+            "token_families"
+        ]
+    );
+    // Room in each page is as it was.
+    let fillfactor = "SELECT relname FROM pg_class WHERE 'fillfactor=90' = ANY (reloptions)";
+    assert_eq!(database.query(fillfactor), ["refresh_tokens"]);
+}
+
 /// A database that a later version has migrated, and that says what a program must know to use it.
 fn migrated_later(database: &Database, needs: &str) {
     database.store();

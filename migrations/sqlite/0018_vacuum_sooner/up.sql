@@ -1,0 +1,1 @@
+-- Twin of migrations/postgres/0018_vacuum_sooner. SQLite needs no vacuum: what was deleted is overwritten.
