@@ -88,7 +88,7 @@ impl Quotas {
         let count = window.count(quota.period(), now);
         let spent = Spent {
             window,
-            begun: now + count.left - quota.period(),
+            begun: count.begun,
             left: QuotaLeft {
                 quota,
                 tokens: quota.tokens().saturating_sub(count.times),

@@ -15,6 +15,8 @@ pub(super) struct Count {
     pub(super) times: u32,
     /// How long until it is forgotten: between one second and the span.
     pub(super) left: Seconds,
+    /// When the span began, for who has to [take it back](Window::uncount).
+    pub(super) begun: NumericDate,
 }
 
 impl Window {
@@ -45,7 +47,11 @@ impl Window {
         let packed = self.0.load(Ordering::Relaxed);
         match shown(packed, span, now) {
             Some(_) => read(packed, span, now),
-            None => Count { times: 0, left: span },
+            None => Count {
+                times: 0,
+                left: span,
+                begun: now,
+            },
         }
     }
 }
@@ -64,10 +70,11 @@ fn shown(packed: u64, span: Seconds, now: NumericDate) -> Option<(u64, u64)> {
 }
 
 fn read(packed: u64, span: Seconds, now: NumericDate) -> Count {
-    let end = NumericDate::from_epoch(i64::try_from(packed >> TIMES_BITS).unwrap_or(i64::MAX)) + span;
+    let begun = NumericDate::from_epoch(i64::try_from(packed >> TIMES_BITS).unwrap_or(i64::MAX));
     Count {
         times: u32::try_from(packed & MOST_TIMES).unwrap_or(u32::MAX),
-        left: end.since(now).min(span),
+        left: (begun + span).since(now).min(span),
+        begun,
     }
 }
 
@@ -89,7 +96,8 @@ mod tests {
     fn a_span_begins_with_the_first_time_and_ends_by_itself_or_with_a_clock_that_was_set_back() {
         let (window, span) = (Window::default(), Seconds::minutes(1));
         let at = |seconds: i64| NumericDate::from_epoch(1_000_000 + seconds);
-        assert_eq!(window.look(span, at(7)), Count { times: 0, left: span });
+        let shown = |count: Count| (count.times, count.left.get());
+        assert_eq!(shown(window.look(span, at(7))), (0, 60));
         for (second, times, left) in [
             (7, 1, 60),
             (8, 2, 59),
@@ -100,11 +108,10 @@ mod tests {
             (56, 1, 60),
             (115, 2, 1),
         ] {
-            let left = Seconds::new(left);
-            assert_eq!(window.count(span, at(second)), Count { times, left }, "{second}");
-            assert_eq!(window.look(span, at(second)), Count { times, left }, "{second}");
+            assert_eq!(shown(window.count(span, at(second))), (times, left), "{second}");
+            assert_eq!(shown(window.look(span, at(second))), (times, left), "{second}");
         }
-        assert_eq!(window.look(span, at(116)), Count { times: 0, left: span });
+        assert_eq!(shown(window.look(span, at(116))), (0, 60));
     }
 
     #[test]
@@ -120,6 +127,11 @@ mod tests {
         }
         window.count(span, at(67));
         window.uncount(at(7));
+        assert_eq!(window.look(span, at(67)).times, 1);
+        // Whoever has waited comes with a time from before the span began, and is counted in it.
+        let late = window.count(span, at(66));
+        assert_eq!(late.times, 2);
+        window.uncount(late.begun);
         assert_eq!(window.look(span, at(67)).times, 1);
     }
 }

@@ -44,7 +44,7 @@ impl Budget {
     pub(super) fn spend(&self, hash: u64, now: NumericDate) -> Spent {
         let place = (hash % COUNTERS as u64) as usize;
         match self.counters.get(place).map(|counter| counter.count(MINUTE, now)) {
-            Some(Count { times, left }) if times > self.most => Spent::Over {
+            Some(Count { times, left, .. }) if times > self.most => Spent::Over {
                 wait: left,
                 first: times == self.most + 1,
             },
