@@ -117,8 +117,10 @@ impl SecretChanges {
         present: &[ClientSecretRecord],
         now: NumericDate,
     ) -> Result<(), TooMany> {
-        let (live, expired): (Vec<_>, Vec<_>) = present.iter().partition(|record| record.is_live(now));
-        if live.len() >= Store::MAX_SECRETS {
+        // One that is not valid yet is waited for.
+        let has_time = |record: &&ClientSecretRecord| record.expires_at.is_none_or(|expires_at| now < expires_at);
+        let (kept, expired): (Vec<_>, Vec<_>) = present.iter().partition(has_time);
+        if kept.len() >= Store::MAX_SECRETS {
             return Err(TooMany);
         }
         for old in expired {

@@ -106,3 +106,21 @@ fn an_overlap_ends_the_secret_before_and_going_back_brings_it_to_life() {
         );
     });
 }
+
+#[test]
+fn a_secret_that_is_not_valid_yet_is_no_expired_one() {
+    with_secret(|folder, _| {
+        let declared = one("billing", "secret = { file = \"s\" }");
+        let secret = |text: &str| std::fs::write(folder.path().join("s"), text).unwrap();
+        secret(FIRST);
+        apply(folder, &declared, &[]);
+        folder.json(&["client", "secret", "add", "billing", "--not-before", "1d"]);
+        secret(SECOND);
+        let applied = apply(folder, &declared, &[]);
+        let acts = applied["clients"][0]["secrets"].as_array().unwrap();
+        assert_eq!(acts.len(), 1, "{acts:?}");
+        assert_eq!(acts[0]["action"], "add");
+        let secrets = folder.json(&["client", "secret", "list", "billing"]);
+        assert_eq!(secrets.as_array().unwrap().len(), 3);
+    });
+}
