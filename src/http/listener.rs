@@ -12,7 +12,7 @@ use actix_service::{
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server};
 use actix_web::rt::net::TcpStream;
-use futures_util::FutureExt;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use rustls::ServerConfig;
 use tokio::net::TcpSocket;
 
@@ -69,16 +69,15 @@ where
             if let Some(progress) = &progress {
                 progress.has_request(body::coming(&mut request));
             }
-            app.call(request).map(move |answer| {
-                let mut answer: Result<Response<B>, _> = answer.map(Into::into);
-                if let Some(progress) = progress {
-                    progress.is_answered();
-                    if let (Ok(answer), true) = (&mut answer, progress.is_bulky()) {
-                        answer.head_mut().set_connection_type(ConnectionType::Close);
-                    }
+            let bulky = progress.clone();
+            let answer = app.call(request).map_ok(move |answer| {
+                let mut answer: Response<B> = answer.into();
+                if bulky.is_some_and(|progress| progress.is_bulky()) {
+                    answer.head_mut().set_connection_type(ConnectionType::Close);
                 }
                 answer
-            })
+            });
+            answer.inspect(move |_| progress.iter().for_each(|progress| progress.is_answered()))
         });
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {

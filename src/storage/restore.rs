@@ -64,12 +64,13 @@ impl Store {
             let event = audit_events::table.select(max(audit_events::id)).single_value();
             let newest = audit_events::table.order(audit_events::id.desc()).limit(1);
             let event_at = newest.select(audit_events::at).single_value();
-            let row: Option<(String, i64, Option<i64>, Option<i64>, Option<i64>)> = on!(conn, c => database_identity::table
+            type Newest = (Option<i64>, Option<i64>, Option<i64>);
+            let row: Option<(String, i64, Newest)> = on!(conn, c => database_identity::table
                 .find(ONLY)
-                .select((database_identity::uid, database_identity::finalized, change, event, event_at))
+                .select((database_identity::uid, database_identity::finalized, (change, event, event_at)))
                 .get_result(c)
                 .optional())?;
-            Ok(row.map(|(uid, finalized, change, event, event_at)| Position {
+            Ok(row.map(|(uid, finalized, (change, event, event_at))| Position {
                 uid,
                 finalized,
                 change: change.unwrap_or(0),
