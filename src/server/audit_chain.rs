@@ -59,10 +59,11 @@ enum Sealed {
 fn seal_up_to(store: &Store, vault: &Vault, up_to: i64, now: NumericDate) -> Result<Sealed, Failure> {
     for _ in 0..MOST_SEALS {
         let last = store.last_audit_seal()?;
-        let after = last.as_ref().map_or(BEFORE_ALL, |seal| seal.last_id);
-        let mut events = store.audit_records_after(after, MOST_EVENTS)?;
-        events.retain(|event| event.id <= up_to);
-        let Some(seal) = seal(vault.audit_key(), last.as_ref(), &events, now) else {
+        let run = Run {
+            last_id: up_to,
+            most: MOST_EVENTS,
+        };
+        let Some(seal) = seal(store, vault, last.as_ref(), run, now)? else {
             return Ok(Sealed::All);
         };
         // Another node is at it.
@@ -100,7 +101,7 @@ pub(super) fn prune(store: &Store, vault: &Vault, before: NumericDate, limit: us
     Ok(deleted >= limit)
 }
 
-/// Events deleted in one statement.
+/// Events read, or deleted, in one statement. Ten thousand of them are megabytes of memory, which the allocator would keep.
 const PORTION: u32 = 1_000;
 
 fn begin_after(store: &Store, vault: &Vault, seal: &AuditSeal) -> Result<(), Failure> {
@@ -109,22 +110,69 @@ fn begin_after(store: &Store, vault: &Vault, seal: &AuditSeal) -> Result<(), Fai
     Ok(store.begin_audit_trail_after(seal.number, &row_mac(vault.audit_key(), &marked))?)
 }
 
-/// The seal over events, after the one before. `None` when there are no events.
+/// The events that follow a seal: up to an id, and at most so many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) last_id: i64,
+    pub(super) most: u32,
+}
+
+/// The seal over a run of events, after the one before. `None` when there are no events.
 pub(super) fn seal(
-    key: &hmac::Key,
+    store: &Store,
+    vault: &Vault,
     before: Option<&AuditSeal>,
-    events: &[AuditRecord],
+    run: Run,
     now: NumericDate,
-) -> Option<AuditSeal> {
-    let number = before.map_or(0, |seal| seal.number) + 1;
-    let mut context = hmac::Context::with_key(key);
-    context.update(b"keywheel audit seal 1\0");
-    context.update(&before.map_or([0; 32], |seal| seal.mac));
-    context.update(&number.to_be_bytes());
-    context.update(&now.epoch().to_be_bytes());
-    for event in events {
-        context.update(&event.id.to_be_bytes());
-        context.update(&event.at.epoch().to_be_bytes());
+) -> Result<Option<AuditSeal>, Failure> {
+    let mut sealing = Sealing::begin(vault.audit_key(), before, now);
+    let (mut after, mut left) = (before.map_or(BEFORE_ALL, |seal| seal.last_id), run.most);
+    while left > 0 {
+        let portion = left.min(PORTION);
+        let events = store.audit_records_after(after, portion)?;
+        for event in events.iter().take_while(|event| event.id <= run.last_id) {
+            sealing.add(event);
+        }
+        match events.last() {
+            Some(last) if events.len() == portion as usize && last.id < run.last_id => after = last.id,
+            _ => break,
+        }
+        left -= portion;
+    }
+    Ok(sealing.end(vault.audit_key()))
+}
+
+/// A seal that is being made, event by event.
+struct Sealing {
+    context: hmac::Context,
+    number: i64,
+    sealed_at: NumericDate,
+    last_id: Option<i64>,
+    events: i64,
+}
+
+impl Sealing {
+    fn begin(key: &hmac::Key, before: Option<&AuditSeal>, now: NumericDate) -> Self {
+        let number = before.map_or(0, |seal| seal.number) + 1;
+        let mut context = hmac::Context::with_key(key);
+        context.update(b"keywheel audit seal 1\0");
+        context.update(&before.map_or([0; 32], |seal| seal.mac));
+        context.update(&number.to_be_bytes());
+        context.update(&now.epoch().to_be_bytes());
+        Sealing {
+            context,
+            number,
+            sealed_at: now,
+            last_id: None,
+            events: 0,
+        }
+    }
+
+    fn add(&mut self, event: &AuditRecord) {
+        self.last_id = Some(event.id);
+        self.events += 1;
+        self.context.update(&event.id.to_be_bytes());
+        self.context.update(&event.at.epoch().to_be_bytes());
         let texts = [
             Some(&event.event),
             Some(&event.actor),
@@ -135,26 +183,30 @@ pub(super) fn seal(
         for text in texts {
             // Lengths, so that no text can pass for a part of its neighbour.
             match text {
-                None => context.update(&[0]),
+                None => self.context.update(&[0]),
                 Some(text) => {
-                    context.update(&[1]);
-                    context.update(&(text.len() as u64).to_be_bytes());
-                    context.update(text.as_bytes());
+                    self.context.update(&[1]);
+                    self.context.update(&(text.len() as u64).to_be_bytes());
+                    self.context.update(text.as_bytes());
                 }
             }
         }
     }
-    let mut seal = AuditSeal {
-        number,
-        last_id: events.last()?.id,
-        events: i64::try_from(events.len()).unwrap_or(i64::MAX),
-        mac: code(context),
-        sealed_at: now,
-        pruned: false,
-        row_mac: [0; 32],
-    };
-    seal.row_mac = row_mac(key, &seal);
-    Some(seal)
+
+    /// `None` when nothing was added.
+    fn end(self, key: &hmac::Key) -> Option<AuditSeal> {
+        let mut seal = AuditSeal {
+            number: self.number,
+            last_id: self.last_id?,
+            events: self.events,
+            mac: code(self.context),
+            sealed_at: self.sealed_at,
+            pruned: false,
+            row_mac: [0; 32],
+        };
+        seal.row_mac = row_mac(key, &seal);
+        Some(seal)
+    }
 }
 
 /// Whether the row of a seal is as it was written, whatever has become of its events.
@@ -198,6 +250,12 @@ mod tests {
             kid: None,
             detail: "{}".to_owned(),
         }
+    }
+
+    fn seal(key: &hmac::Key, before: Option<&AuditSeal>, events: &[AuditRecord], at: NumericDate) -> Option<AuditSeal> {
+        let mut sealing = Sealing::begin(key, before, at);
+        events.iter().for_each(|event| sealing.add(event));
+        sealing.end(key)
     }
 
     #[test]

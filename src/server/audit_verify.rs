@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::audit_chain::{BEFORE_ALL, MOST_EVENTS, is_genuine, seal};
+use super::audit_chain::{BEFORE_ALL, MOST_EVENTS, Run, is_genuine, seal};
 use super::{Failure, Vault};
 use crate::oauth::{NumericDate, base64url};
 use crate::storage::{AuditSeal, Store};
@@ -166,14 +166,14 @@ fn outlived(store: &Store, begins: &AuditSeal) -> Result<u64, BrokenTrail> {
 
 /// How many events are under the seal, if they are those that were sealed.
 fn unbroken(store: &Store, vault: &Vault, before: Option<&AuditSeal>, next: &AuditSeal) -> Result<u64, BrokenTrail> {
-    let first = before.map_or(BEFORE_ALL, |seal| seal.last_id);
     // One more than there may be, so that one that was added shows.
-    let most = u32::try_from(next.events).map_or(MOST_EVENTS, |events| events.min(MOST_EVENTS)) + 1;
-    let mut events = store.audit_records_after(first, most).map_err(Failure::from)?;
-    events.retain(|event| event.id <= next.last_id);
-    let made = seal(vault.audit_key(), before, &events, next.sealed_at);
+    let run = Run {
+        last_id: next.last_id,
+        most: u32::try_from(next.events).map_or(MOST_EVENTS, |events| events.min(MOST_EVENTS)) + 1,
+    };
+    let made = seal(store, vault, before, run, next.sealed_at)?;
     if made.is_some_and(|made| made.mac == next.mac && made.last_id == next.last_id && made.events == next.events) {
-        return Ok(events.len() as u64);
+        return Ok(u64::try_from(next.events).unwrap_or_default());
     }
     Err(BrokenTrail::Seal {
         number: next.number,
