@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::Failure;
 use crate::keys::KeyRing;
 use crate::oauth::Thumbprint;
-use crate::storage::{Barring, Position, Store};
+use crate::storage::{self, Barring, Position, Store};
 
 /// What a node keeps outside of the database, so that it notices when an older state of the database is put in its place: that
 /// would make refresh tokens good that were exchanged or revoked since, and bring back keys that were barred.
@@ -51,6 +51,12 @@ impl Remembered {
         };
         position.is_behind(&self.position) || (self.position.uid == position.uid && keys.into_iter().any(is_back))
     }
+
+    /// Whether the database, now at `position`, has lost the newest that was seen in it, though it may have come farther since.
+    pub fn is_lost_by(&self, store: &Store, position: &Position) -> Result<bool, storage::Error> {
+        let is_same = position.uid == self.position.uid && position.finalized == self.position.finalized;
+        Ok(is_same && !store.still_has(&self.position)?)
+    }
 }
 
 /// The database was put back to an earlier state.
@@ -75,8 +81,9 @@ impl Watch {
         let position = store
             .position()?
             .ok_or(Failure::Unavailable("the database has no identity", None))?;
-        let has_lost = before.map(|before| has_lost(store, before, &position)).transpose()?;
-        if before.is_some_and(|before| before.outlived(&position, barrings(ring))) || has_lost == Some(true) {
+        if let Some(before) = before
+            && (before.outlived(&position, barrings(ring)) || before.is_lost_by(store, &position)?)
+        {
             return Err(Failure::Broken("this database cannot be served", Box::new(Restored)));
         }
         Ok(Watch {
@@ -94,9 +101,9 @@ impl Watch {
         let Some(position) = store.position()? else {
             return Ok(None);
         };
-        let has_lost = has_lost(store, &self.remembered(), &position)?;
+        let is_lost = self.remembered().is_lost_by(store, &position)?;
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if has_lost || remembered.outlived(&position, barrings(ring)) {
+        if is_lost || remembered.outlived(&position, barrings(ring)) {
             if !self.restored.swap(true, Ordering::AcqRel) {
                 tracing::error!(event = "database.restored", "{Restored}");
             }
@@ -118,12 +125,6 @@ impl Watch {
     pub(super) fn remembered(&self) -> Remembered {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// Whether the database, now at `position`, has lost what was seen in it, though it may have come farther since.
-fn has_lost(store: &Store, seen: &Remembered, position: &Position) -> Result<bool, Failure> {
-    let is_same = position.uid == seen.position.uid && position.finalized == seen.position.finalized;
-    Ok(is_same && !store.still_has(&seen.position)?)
 }
 
 fn barrings(ring: &KeyRing) -> impl Iterator<Item = (&Thumbprint, Option<Barring>)> {

@@ -11,7 +11,7 @@ use crate::support::http::{Request, send};
 use crate::support::jwt::part;
 use crate::support::process::Folder;
 use crate::support::server::{Options, TestServer, metadata};
-use crate::support::{audit_event, on_both};
+use crate::support::{Database, audit_event, on_both};
 use crate::token::assert_refused;
 
 fn finalize(store: &Store, remembered: &keywheel::server::Remembered) {
@@ -165,6 +165,29 @@ fn a_server_notices_what_a_fail_over_lost_also_when_others_have_gone_on_since() 
         later();
         assert_eq!(ready(), 503);
     });
+}
+
+#[test]
+fn the_command_line_finalizes_what_a_fail_over_lost_though_others_have_gone_on() {
+    let database = Database::postgres();
+    let folder = Folder::empty()
+        .with("KEYWHEEL_ISSUER", "https://auth.example")
+        .with("DATABASE_URL", database.url());
+    folder.create_client("billing");
+    // The second time nothing is made any more, so that it has seen the newest event.
+    for _ in 0..2 {
+        folder.serve(&[]).terminate();
+    }
+    let said = folder.refused(&["restore", "finalize"]);
+    assert!(said.contains("nothing was restored"), "{said}");
+    database.execute(
+        "UPDATE audit_events SET at = at - 1 WHERE id = (SELECT max(id) FROM audit_events); \
+         INSERT INTO audit_events (at, event, actor, detail) VALUES (1, 'x', 'x', '{}')",
+    );
+    let said = folder.refused(&["serve"]);
+    assert!(said.contains("keywheel restore finalize"), "{said}");
+    folder.json(&["restore", "finalize"]);
+    folder.serve(&[]).terminate();
 }
 
 #[test]

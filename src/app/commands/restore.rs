@@ -28,7 +28,7 @@ pub(super) fn run(process: &Process, command: &RestoreCommand, format: Output) -
         let barrings = keys
             .iter()
             .map(|key| (&key.kid, Barring::of(key.tainted_at, key.revoked_at)));
-        if !before.outlived(&position, barrings) {
+        if !before.outlived(&position, barrings) && !before.is_lost_by(&store, &position)? {
             bail!(
                 "this machine has not seen the database in a later state than it is in: nothing was restored. If it was nevertheless, add \
                  --force; it ends every login"
