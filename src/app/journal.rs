@@ -19,6 +19,8 @@ pub(super) struct Journal {
 }
 
 const FILE: &str = "journal.json";
+/// In seconds.
+const WRITTEN_EVERY: u32 = 10;
 
 impl Journal {
     /// Reads what a process before this one wrote; an absent file is an empty one.
@@ -63,6 +65,32 @@ impl Journal {
             }
             Err(_) => {}
         }
+    }
+
+    /// Writes what is handed over once a second, until nobody does any more. The number of the newest event rises with every login, and is
+    /// written down now and then; everything else at once.
+    fn follow(&mut self, handed: &Receiver<Remembered>) {
+        let (mut pause, mut newest) = (0, None);
+        for remembered in handed {
+            pause = u32::saturating_sub(pause, 1);
+            if pause > 0 && self.has_all_but_events(&remembered) {
+                newest = Some(remembered);
+            } else {
+                self.keep(&remembered);
+                (pause, newest) = (WRITTEN_EVERY, None);
+            }
+        }
+        if let Some(newest) = newest {
+            self.keep(&newest);
+        }
+    }
+
+    fn has_all_but_events(&self, remembered: &Remembered) -> bool {
+        self.written.as_ref().is_some_and(|written| {
+            let mut same = remembered.clone();
+            (same.position.event, same.position.event_at) = (written.position.event, written.position.event_at);
+            same == *written
+        })
     }
 
     /// The same, when it must succeed.
@@ -113,7 +141,7 @@ impl Scribe {
         std::thread::Builder::new()
             .name("keywheel-journal".to_owned())
             .spawn(move || {
-                handed.iter().for_each(|remembered| journal.keep(&remembered));
+                journal.follow(&handed);
                 // Nobody may be waiting any more.
                 let _ = end.send(());
             })?;
@@ -151,6 +179,35 @@ mod tests {
     use super::*;
     use crate::server::BarredKey;
     use crate::storage::{Barring, Position};
+
+    #[test]
+    fn what_only_goes_on_is_written_now_and_then_and_at_the_end_and_all_else_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let written = || Journal::open(directory.path()).unwrap().written().cloned();
+        let at = |change, event| Remembered {
+            position: Position {
+                uid: "a".to_owned(),
+                finalized: 0,
+                change,
+                event,
+                event_at: Some(event),
+            },
+            barred: Vec::new(),
+        };
+        let follow = |handed: &[Remembered]| {
+            let (hand, handed_over) = sync_channel(100);
+            handed.iter().for_each(|one| hand.send(one.clone()).unwrap());
+            drop(hand);
+            let mut journal = Journal::open(directory.path()).unwrap();
+            journal.follow(&handed_over);
+        };
+        follow(&[at(1, 1), at(1, 2), at(1, 3)]);
+        assert_eq!(written(), Some(at(1, 3)));
+        let mut journal = Journal::open(directory.path()).unwrap();
+        assert!(journal.has_all_but_events(&at(1, 9)) && !journal.has_all_but_events(&at(2, 3)));
+        journal.keep(&at(2, 3));
+        assert_eq!(written(), Some(at(2, 3)));
+    }
 
     #[test]
     fn what_was_kept_is_read_back_and_a_damaged_file_is_named() {
