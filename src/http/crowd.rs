@@ -37,7 +37,7 @@ pub(super) struct Progress {
     /// How many bytes came since the last request was handed on, and how many belong to that one.
     came: Cell<usize>,
     belongs: Cell<usize>,
-    /// Whether there was an answer since somebody looked for those who may leave.
+    /// Whether there was a request, or an answer, since somebody looked for those who may leave.
     is_fresh: Cell<bool>,
     /// Since when the head of a request is arriving.
     head_since: Cell<Option<Instant>>,
@@ -157,6 +157,7 @@ impl Progress {
         self.coming.set(body);
         self.owes_body.set(false);
         self.head_since.set(None);
+        self.is_fresh.set(true);
     }
 
     /// There is an answer to a request that was handed on.

@@ -51,6 +51,9 @@ impl<T> Paced<T> {
     fn is_in_time(&mut self, cx: &mut Context<'_>) -> Result<()> {
         let progress = self.place.progress();
         if progress.has_to_leave() && progress.is_waiting_for_others() {
+            if self.look.as_ref().is_some_and(|look| look.is_elapsed()) {
+                self.is_look_due = false;
+            }
             let patience = self.unsent_since.map(|since| since + LEAVE_UNSENT);
             match patience.filter(|patience| *patience > Instant::now()) {
                 None => return Err(Error::new(ErrorKind::TimedOut, "idle for longest, and others wait")),
