@@ -51,6 +51,7 @@ mod window;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use audit_verify::{BrokenTrail, SealName, VerifiedTrail, verify_trail};
 pub use client_auth::{CLIENT_AUTH_METHODS, ClientCredentials};
@@ -432,10 +433,8 @@ impl Server {
 
     /// Clears away what has expired, in small batches: now and then, and in each tick some of them while there is more.
     fn sweep(&self, now: NumericDate) -> Result<(), Failure> {
-        for _ in 0..MOST_SWEEPS {
-            if !self.sweeping.is_due(now) {
-                break;
-            }
+        let begun = Instant::now();
+        while self.sweeping.is_due(now) {
             match self.store.sweep(now, SWEEP_BATCH)? {
                 Some(swept) => {
                     self.metrics.swept(&swept, now);
@@ -445,6 +444,9 @@ impl Server {
                 }
                 // Another node is at it.
                 None => self.sweeping.done(now),
+            }
+            if begun.elapsed() > MOST_SWEEPING {
+                break;
             }
         }
         Ok(())
@@ -478,8 +480,8 @@ const SWEEP_EVERY: Seconds = Seconds::minutes(1);
 const MOST_AUDIT_EVENTS: usize = 10_000;
 /// Most rows of a table in one transaction, so that none holds up a request.
 const SWEEP_BATCH: u32 = 1_000;
-/// Most such transactions in a tick: each exchange of a refresh token leaves a row that expires, and a busy node has thousands a second.
-const MOST_SWEEPS: usize = 8;
+/// Of a tick, for as many of them as fit: each exchange of a refresh token leaves a row that expires, and a busy node has thousands a second.
+const MOST_SWEEPING: Duration = Duration::from_millis(200);
 /// Time between two looks at the end of the feed, at old audit events and at the kinds of users' hashes.
 const TEND_EVERY: Seconds = Seconds::minutes(1);
 /// Time between two looks at the database's clock.
