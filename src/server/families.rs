@@ -39,7 +39,11 @@ pub(super) fn find(
 ) -> Result<(Arc<RefreshTokenRecord>, Standing), TokenError> {
     match server.successors.get(hash) {
         // Whoever presents another client's token is recorded.
-        Some(record) if cx.reach >= Reach::Storage || record.family.client_row == client.client.row => {
+        // Nor is one judged that has expired: another node may have exchanged it before.
+        Some(record)
+            if record.expires_at > server.latest.at(cx.now)
+                && (cx.reach >= Reach::Storage || record.family.client_row == client.client.row) =>
+        {
             judged(server, record, Known::Remembered, client, request, cx)
         }
         _ if cx.reach < Reach::Storage => Err(TokenError::Needs(Reach::Storage)),
@@ -79,9 +83,16 @@ fn judged(
     if record.family.end(judged_at).is_some() {
         return Err(refused("the family has ended").into());
     }
-    let judgement = judge(&record, window(server, client, &record, cx), judged_at);
-    // Exchanged in its last seconds, it is told again what it was told: the successor lives.
-    if record.expires_at <= judged_at && judgement != Judgement::AnswerLost {
+    let window = window(server, client, &record, cx);
+    let life = client
+        .client
+        .metadata
+        .refresh_ttl
+        .unwrap_or(server.settings.refresh_ttl);
+    let judgement = judge(&record, window, judged_at);
+    // Exchanged in its last seconds, it is told again what it was told, for as long as the successor lives.
+    let is_told_again = judgement == Judgement::AnswerLost && window.rotated_at.is_some_and(|at| judged_at < at + life);
+    if record.expires_at <= judged_at && !is_told_again {
         return Err(refused("the refresh token has expired").into());
     }
     match judgement {

@@ -340,9 +340,30 @@ fn an_answer_that_was_lost_in_the_last_seconds_of_a_token_is_told_again() {
         let again = session(&refresh(server, client, &first.refresh, &[]));
         assert_eq!(again.refresh, second.refresh);
         let third = session(&refresh(server, client, &second.refresh, &[]));
-        // Neither newest nor answered a moment ago, it has expired like any other.
+        // Its successor was used: it has expired like any other.
         assert_refused(&refresh(server, client, &first.refresh, &[]), 400, "invalid_grant");
         assert_eq!(refresh(server, client, &third.refresh, &[]).status, 200);
+    });
+}
+
+//
+#[test]
+fn so_it_is_by_the_node_that_gave_the_token_out_when_another_exchanged_it() {
+    on_both(|database| {
+        let short = ClientMetadata {
+            refresh_ttl: Some(Seconds::minutes(1)),
+            ..for_people()
+        };
+        let one = TestServer::start(database.url());
+        let client = one.client("shop", short);
+        one.user("alice", PASSWORD);
+        let other = TestServer::with(database.url(), one.options());
+        let first = session(&refresh(&one, &client, &sign_in(&one, &client, &[]).refresh, &[]));
+        one.advance(Seconds::new(55));
+        let second = session(&refresh(&other, &client, &first.refresh, &[]));
+        one.advance(Seconds::new(6));
+        let again = session(&refresh(&one, &client, &first.refresh, &[]));
+        assert_eq!(again.refresh, second.refresh);
     });
 }
 

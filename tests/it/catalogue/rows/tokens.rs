@@ -76,7 +76,8 @@ rows! {
         "crashes::a_server_that_is_killed_at_any_step_breaks_no_promise_on_sqlite",
         "crashes::a_server_that_is_killed_at_any_step_breaks_no_promise_on_postgresql",
         "refresh::within_the_window_a_retry_gets_the_very_same_successor",
-        "refresh::an_answer_that_was_lost_in_the_last_seconds_of_a_token_is_told_again";
+        "refresh::an_answer_that_was_lost_in_the_last_seconds_of_a_token_is_told_again",
+        "refresh::so_it_is_by_the_node_that_gave_the_token_out_when_another_exchanged_it";
     "R-07" "Two rotations within one second, then the first token: invalid_grant.":
         "refresh::two_rotations_in_one_second_do_not_revive_the_first_token",
         "storage::families::a_token_is_used_once_and_its_successor_takes_its_place";
