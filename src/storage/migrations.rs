@@ -47,11 +47,11 @@ impl Store {
         match self.connections() {
             Connections::Postgres(connector) => {
                 let mut link = connector.patient().connect().map_err(Error::unavailable)?;
-                let migrated = with_patience(|| {
+                let migrated = with_patience(|wait| {
                     link.connection.transaction(|connection| {
                         // Ends with the transaction, unlike a session's lock, which a pooler could leave with somebody else.
                         connection.batch_execute(ONE_MIGRATION)?;
-                        connection.batch_execute(BRIEFLY)?;
+                        connection.batch_execute(&format!("SET LOCAL lock_timeout = {}", wait.as_millis()))?;
                         run(connection, POSTGRES)
                     })
                 });
@@ -117,14 +117,21 @@ impl Store {
 const ONE_MIGRATION: &str = "SELECT pg_advisory_xact_lock(7743778383761400180)";
 
 /// Who waits to change a table keeps everybody waiting who comes to it later, such as the nodes that serve meanwhile: so it waits for
-/// no longer than nobody notices.
-const BRIEFLY: &str = "SET LOCAL lock_timeout = '300ms'";
+/// no longer than nobody notices. Now and then it waits longer than the second after which PostgreSQL has a vacuum give way.
+const WAITS: [Duration; 5] = [
+    Duration::from_millis(300),
+    Duration::from_millis(300),
+    Duration::from_millis(300),
+    Duration::from_millis(300),
+    Duration::from_millis(1_500),
+];
 
 /// Tries again as long as others hold what is to be changed. It has no end of its own: whoever has no patience ends the process.
-fn with_patience<T>(mut migrate: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+fn with_patience<T>(mut migrate: impl FnMut(Duration) -> Result<T, Fault>) -> Result<T, Fault> {
     let (mut is_told, mut pause) = (false, FIRST_PAUSE);
+    let mut waits = WAITS.iter().cycle();
     loop {
-        match migrate() {
+        match migrate(*waits.next().unwrap_or(&FIRST_PAUSE)) {
             Err(fault) if fault.says_locked() => {
                 if !is_told {
                     tracing::warn!(
