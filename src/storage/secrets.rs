@@ -32,7 +32,8 @@ impl Store {
         Ok(self.client(id)?.map(|(_, secrets)| secrets))
     }
 
-    /// Adds a secret beside those that the client has. Those that have expired by the event's instant make room, each with an event.
+    /// Adds a secret beside those that the client has. Where there is no room for it, one that has expired by the event's instant goes, with
+    /// an event of its own.
     pub fn add_client_secret(
         &self,
         id: &ClientId,
@@ -46,9 +47,10 @@ impl Store {
             };
             let present: Vec<(String, Option<i64>)> = on!(conn, c => client_secrets::table
                 .filter(client_secrets::client.eq(client))
-                .order((client_secrets::created_at, client_secrets::id))
+                .order((client_secrets::expires_at, client_secrets::id))
                 .select((client_secrets::id, client_secrets::expires_at))
                 .load(c))?;
+            let present_count = present.len();
             let (expired, others): (Vec<_>, Vec<_>) = present
                 .into_iter()
                 .partition(|(_, expires_at)| expires_at.is_some_and(|expires_at| expires_at <= event.at.epoch()));
@@ -56,7 +58,8 @@ impl Store {
                 return Ok(Effect::none(SecretAddition::TooMany));
             }
             let mut events = Vec::new();
-            for (old, _) in &expired {
+            let too_many = (present_count + 1).saturating_sub(Store::MAX_SECRETS);
+            for (old, _) in expired.iter().take(too_many) {
                 delete(conn, client, old)?;
                 events.push(making_room(old, &event));
             }
