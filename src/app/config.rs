@@ -149,6 +149,8 @@ impl Config {
         if audit_retention < Seconds::days(1) {
             return Err(read.refused("audit.retention", "the audit trail is kept for at least 1d"));
         }
+        // Which may be set for other programs.
+        let is_for_others = values.get("log").is_some_and(|log| log.source.ends_with("RUST_LOG"));
         let shutdown_delay: Seconds = read.parsed("shutdown_delay")?;
         if shutdown_delay > Seconds::minutes(5) {
             return Err(read.refused("shutdown_delay", "balancers learn within seconds: 5m at most"));
@@ -179,7 +181,9 @@ impl Config {
             trusted_proxies: read.list("trusted_proxies", words::network)?,
             allowed_hosts: read.list("allowed_hosts", words::host)?,
             tls: TlsFiles::of(&read)?,
-            log: read.with("log", words::log)?.unwrap_or_default(),
+            log: read
+                .with("log", |text| words::log(text, is_for_others))?
+                .unwrap_or_default(),
             telemetry: TelemetrySettings::read(&read)?,
             core_dumps: read.parsed("core_dumps")?,
             values,

@@ -42,8 +42,8 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     }
 }
 
-/// `json`, `text`, a level, or a format and a level separated by a comma; also directives as in `RUST_LOG`.
-pub(super) fn log(text: &str) -> Result<LogSettings, String> {
+/// `json`, `text`, a level, or a format and a level separated by a comma; also directives as in `RUST_LOG`, where others stand `is_for_others`.
+pub(super) fn log(text: &str, is_for_others: bool) -> Result<LogSettings, String> {
     let mut settings = LogSettings::default();
     let mut filter = Vec::new();
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -53,7 +53,7 @@ pub(super) fn log(text: &str) -> Result<LogSettings, String> {
             directive => {
                 // Any other word would be taken for the name of a part, and all other parts would be silent.
                 let level = directive.rsplit('=').next().unwrap_or_default();
-                if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+                if !is_for_others && !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
                     return Err(format!(
                         "\"{level}\" is neither text nor json nor a level: write trace, debug, info, warn, error or off"
                     ));
