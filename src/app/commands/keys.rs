@@ -21,7 +21,7 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
     let is_reckoned = match &command {
         KeysCommand::List | KeysCommand::Plan | KeysCommand::Export { .. } | KeysCommand::Ca(_) => false,
         // What is out is out, whatever time it is.
-        KeysCommand::Revoke { .. } => false,
+        KeysCommand::Revoke { .. } | KeysCommand::Taint { dry_run: true, .. } => false,
         KeysCommand::Taint { .. } | KeysCommand::Rotate { .. } | KeysCommand::Renew { .. } | KeysCommand::Import(_) => {
             true
         }

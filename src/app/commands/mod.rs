@@ -31,7 +31,6 @@ use super::clock::SteadyClock;
 use super::config::{Config, Sources};
 use super::supervisor::Supervisor;
 use super::{clock, master_key, serve, telemetry};
-use crate::keys::CLOCK_SKEW;
 use crate::oauth::{IssuerUrl, Seconds};
 use crate::server::{Context, Edge, Reach, Vault};
 use crate::storage::{self, PreparedStatements, Store};
@@ -198,7 +197,7 @@ impl Process {
             return Ok(());
         };
         let ahead = self.edge.now().epoch().saturating_sub(database.epoch());
-        if ahead.saturating_abs() > CLOCK_SKEW.get() {
+        if ahead.saturating_abs() > TOLERATED.get() {
             let (off, side) = (
                 Seconds::new(ahead.saturating_abs()),
                 if ahead > 0 { "ahead of" } else { "behind" },
@@ -221,6 +220,9 @@ impl Process {
         Ok((store, vault))
     }
 }
+
+/// By so much the clock of a command may differ from the database's: far less than a key is held longer than it has to be.
+const TOLERATED: Seconds = Seconds::minutes(1);
 
 /// Who acts, for the audit trail: the command line, and the user that runs it.
 pub(super) fn actor() -> String {
