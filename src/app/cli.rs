@@ -304,7 +304,7 @@ pub(super) enum DbCommand {
 pub(super) enum BackupCommand {
     /// Open everything in a backup with the master key, and have every key sign
     Verify {
-        /// An SQLite file, or the URL of a PostgreSQL database into which the backup was restored
+        /// An SQLite file, or the URL of a PostgreSQL database into which the backup was restored; - reads it from standard input
         backup: String,
     },
 }

@@ -1,7 +1,9 @@
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::Process;
 use crate::app::cli::BackupCommand;
@@ -14,14 +16,28 @@ use crate::storage::{DatabaseUrl, Settings, Store};
 /// `keywheel backup …`
 pub(super) fn run(process: &Process, command: &BackupCommand, format: Output) -> anyhow::Result<()> {
     let BackupCommand::Verify { backup } = command;
-    let copy;
-    let url = if backup.contains("://") {
-        backup.clone()
-    } else {
-        copy = Copy::of(Path::new(backup))?;
-        format!("sqlite://{}", copy.0.display())
+    let mut given = Zeroizing::new(String::new());
+    let named = match backup.as_str() {
+        "-" => {
+            std::io::stdin().lock().read_line(&mut given)?;
+            given.trim()
+        }
+        named => named,
     };
-    let report = verified(process, &url)?;
+    let copy;
+    // Told without its password.
+    let (url, backup) = if named.contains("://") {
+        let url = DatabaseUrl::parse(named)?;
+        let told = url.to_string();
+        (url, told)
+    } else {
+        copy = Copy::of(Path::new(named))?;
+        (
+            DatabaseUrl::parse(&format!("sqlite://{}", copy.0.display()))?,
+            named.to_owned(),
+        )
+    };
+    let report = verified(process, url)?;
     if format == Output::Json {
         return output::json(&json!({"backup": backup, "whole": true, "holds": report}));
     }
@@ -33,8 +49,8 @@ pub(super) fn run(process: &Process, command: &BackupCommand, format: Output) ->
     Ok(())
 }
 
-fn verified(process: &Process, url: &str) -> anyhow::Result<BackupReport> {
-    let store = Store::open(&Settings::new(DatabaseUrl::parse(url)?)).context("the backup cannot be opened")?;
+fn verified(process: &Process, url: DatabaseUrl) -> anyhow::Result<BackupReport> {
+    let store = Store::open(&Settings::new(url)).context("the backup cannot be opened")?;
     let findings = store
         .integrity()
         .context("the backup cannot be read: is it an SQLite database of keywheel?")?;
