@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Process, actor};
 use crate::app::cli::KeysCommand;
 use crate::app::output::{self, Output};
-use crate::keys::{PlannedEvent, Urgency};
+use crate::keys::{CLOCK_SKEW, PlannedEvent, Urgency};
 use crate::oauth::Seconds;
 use crate::server::admin::{FetcherLine, KeyAdmin, KeyLine, PlanDocument, Refusing};
 use crate::storage::Barring;
@@ -18,16 +18,17 @@ pub(super) fn run(process: &Process, command: KeysCommand, format: Output) -> an
     let (store, vault) = process.open_vault()?;
     let actor = actor();
     let now = process.edge.now();
-    let is_reckoned = match &command {
-        KeysCommand::List | KeysCommand::Plan | KeysCommand::Export { .. } | KeysCommand::Ca(_) => false,
+    let tolerated = match &command {
+        KeysCommand::List | KeysCommand::Plan | KeysCommand::Export { .. } | KeysCommand::Ca(_) => None,
         // What is out is out, whatever time it is.
-        KeysCommand::Revoke { .. } | KeysCommand::Taint { dry_run: true, .. } => false,
-        KeysCommand::Taint { .. } | KeysCommand::Rotate { .. } | KeysCommand::Renew { .. } | KeysCommand::Import(_) => {
-            true
-        }
+        KeysCommand::Revoke { .. } | KeysCommand::Taint { dry_run: true, .. } => None,
+        // Far less than a key is held longer than it has to be.
+        KeysCommand::Taint { .. } => Some(Seconds::minutes(1)),
+        // As between nodes, for which a key is published so much earlier.
+        KeysCommand::Rotate { .. } | KeysCommand::Renew { .. } | KeysCommand::Import(_) => Some(CLOCK_SKEW),
     };
-    if is_reckoned {
-        process.wants_the_right_time(&store)?;
+    if let Some(tolerated) = tolerated {
+        process.wants_the_right_time(&store, tolerated)?;
     }
     let admin = KeyAdmin::new(&store, &vault, &process.config.policy, &actor);
     match command {

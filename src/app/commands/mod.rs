@@ -192,12 +192,12 @@ impl Process {
     }
 
     /// Refuses to go by a clock that is off from the database's: a key would turn, or leave the set, at another time than is told here.
-    pub(super) fn wants_the_right_time(&self, store: &Store) -> anyhow::Result<()> {
+    pub(super) fn wants_the_right_time(&self, store: &Store, tolerated: Seconds) -> anyhow::Result<()> {
         let Some(database) = store.clock()? else {
             return Ok(());
         };
         let ahead = self.edge.now().epoch().saturating_sub(database.epoch());
-        if ahead.saturating_abs() > TOLERATED.get() {
+        if ahead.saturating_abs() > tolerated.get() {
             let (off, side) = (
                 Seconds::new(ahead.saturating_abs()),
                 if ahead > 0 { "ahead of" } else { "behind" },
@@ -220,9 +220,6 @@ impl Process {
         Ok((store, vault))
     }
 }
-
-/// By so much the clock of a command may differ from the database's: far less than a key is held longer than it has to be.
-const TOLERATED: Seconds = Seconds::minutes(1);
 
 /// Who acts, for the audit trail: the command line, and the user that runs it.
 pub(super) fn actor() -> String {
