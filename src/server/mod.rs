@@ -440,6 +440,9 @@ impl Server {
                     self.metrics.swept(&swept, now);
                     if swept.backlog == 0 {
                         self.sweeping.done(now);
+                    } else if swept.is_empty() {
+                        // Others hold what is left.
+                        break;
                     }
                 }
                 // Another node is at it.

@@ -11,3 +11,6 @@ ALTER TABLE token_families SET (autovacuum_vacuum_scale_factor = 0.01, autovacuu
 ALTER TABLE revoked_access_tokens SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 ALTER TABLE changes SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 ALTER TABLE audit_events SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+
+-- Whatever comes after it in this transaction waits briefly again.
+SET LOCAL lock_timeout = '300ms';
