@@ -1,5 +1,7 @@
 //! Introspection and revocation, black box over HTTP on both databases: rows I and W of the catalogue.
 
+use std::sync::Barrier;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use keywheel::oauth::{Audiences, ClientId, ClientMetadata, GrantType, Seconds};
@@ -315,9 +317,16 @@ fn a_refresh_that_races_a_revocation_gives_nothing_that_outlives_it() {
     staged(|stage| {
         for _ in 0..20 {
             let first = sign_in(&stage.server, &stage.shop, &[]);
+            let start = Barrier::new(2);
             std::thread::scope(|scope| {
-                let refreshing = scope.spawn(|| refresh(&stage.server, &stage.shop, &first.refresh, &[]));
-                let revoking = scope.spawn(|| stage.revoke(&stage.shop, &first.refresh));
+                let refreshing = scope.spawn(|| {
+                    start.wait();
+                    refresh(&stage.server, &stage.shop, &first.refresh, &[])
+                });
+                let revoking = scope.spawn(|| {
+                    start.wait();
+                    stage.revoke(&stage.shop, &first.refresh)
+                });
                 assert_eq!(revoking.join().unwrap().status, 200);
                 let answer = refreshing.join().unwrap();
                 if answer.status == 200 {
@@ -328,6 +337,8 @@ fn a_refresh_that_races_a_revocation_gives_nothing_that_outlives_it() {
                         400,
                         "invalid_grant",
                     );
+                } else {
+                    assert_refused(&answer, 400, "invalid_grant");
                 }
             });
         }

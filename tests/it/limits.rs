@@ -220,6 +220,9 @@ fn more_connections_than_files_are_not_promised() {
             connections.remove(0);
         }
     }
+    // Of its files some hundred are for other things, and so many connections more were held here.
+    let closed = connections.iter().filter(|connection| connection.has_answer()).count();
+    assert!(closed > 50, "{closed} of {} made room", connections.len());
 }
 
 // H-23

@@ -214,7 +214,7 @@ fn the_time_in_which_nothing_could_be_written_is_no_part_of_it_either() {
         holder.execute(LOCK);
         std::thread::scope(|scope| {
             let refused = scope.spawn(|| refresh(&server, &client, &other.refresh, &[]));
-            std::thread::sleep(Duration::from_millis(500));
+            await_waiting(&server.url, 1);
             for _ in 0..20 {
                 server.advance(Seconds::new(1));
                 follow(&server);

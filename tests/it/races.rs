@@ -111,7 +111,14 @@ fn race(database: &Database) {
         for number in 0..rounds {
             course.round(number);
         }
-        println!("{rounds} rounds on {}: {:?}", database.backend, course.tally);
+        let tally = &course.tally;
+        println!("{rounds} rounds on {}: {tally:?}", database.backend);
+        assert!(tally.granted >= rounds, "hardly anybody was served: {tally:?}");
+        assert!(tally.unavailable < tally.granted, "most were put off: {tally:?}");
+        assert!(
+            rounds < 32 || tally.ends_in_between > 0,
+            "no end met a refresh: {tally:?}"
+        );
     });
 }
 

@@ -14,6 +14,11 @@ use crate::support::server::{Options, TestServer, metadata};
 use crate::support::{Database, audit_event, on_both};
 use crate::token::assert_refused;
 
+/// Why a server does not start.
+fn why_refused(url: &str, options: Options) -> String {
+    TestServer::try_with(url, options).err().unwrap().with_causes()
+}
+
 fn finalize(store: &Store, remembered: &keywheel::server::Remembered) {
     let event = audit_event("restore.finalized");
     store.finalize_restore(&remembered.barred_keys(), &event).unwrap();
@@ -77,7 +82,7 @@ fn a_restored_database_is_refused_until_it_is_finalized_and_then_no_token_of_bef
             before: Some(finalized),
             ..Options::default()
         };
-        assert!(TestServer::try_with(backup.url(), options).is_err());
+        assert!(why_refused(backup.url(), options).contains("keywheel restore finalize"));
     });
 }
 
@@ -152,7 +157,7 @@ fn a_server_notices_what_a_fail_over_lost_also_when_others_have_gone_on_since() 
             ..server.options()
         };
         assert!(
-            TestServer::try_with(database.url(), options).is_err(),
+            why_refused(database.url(), options).contains("keywheel restore finalize"),
             "a node that starts remembers"
         );
         finalize(&server.store, &server.server.remembered());

@@ -1,5 +1,6 @@
 //! Below the endpoints: framing, sizes, methods, paths, proxies. Rows H of the catalogue of answers.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::support::http::{Connection, Request};
@@ -248,10 +249,21 @@ fn a_body_that_dribbles_in_is_cut_off() {
         let head = format!(
             "POST {TOKEN} HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 8000\r\n\r\na="
         );
+        let mut dribble = connection.stream().try_clone().unwrap();
+        let dribbling = std::thread::spawn(move || {
+            // As long as it is taken, and twice as long as it may be.
+            for _ in 0..40 {
+                std::thread::sleep(Duration::from_millis(500));
+                if dribble.write_all(b"a").is_err() {
+                    break;
+                }
+            }
+        });
         let response = connection.send_raw(head.as_bytes()).expect("an answer");
         assert_refused(&response, 408, "invalid_request");
-        assert!(connection.is_closed());
         assert!((9..13).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert!(connection.is_closed());
+        dribbling.join().unwrap();
     });
 }
 

@@ -189,6 +189,27 @@ mod tests {
         assert_eq!(hasher.verify(empty, &"x".repeat(10_000)), Ok(Verdict::Wrong));
     }
 
+    // P-04
+    #[test]
+    fn nobody_is_told_wrong_before_a_hash_was_made() {
+        let hash = PasswordHash::create("correct horse", &mut StdRng::seed_from_u64(1)).unwrap();
+        // It has nobody who would make one.
+        let idle = PasswordHasher {
+            queue: None,
+            threads: Vec::new(),
+        };
+        for password in ["correct horse", "wrong", "", &"x".repeat(10_000)] {
+            for compared in [Compared::WithUser(hash.clone()), Compared::WithDecoy(hash.clone())] {
+                assert_eq!(
+                    idle.verify(compared, password),
+                    Err(Overloaded),
+                    "{} bytes",
+                    password.len()
+                );
+            }
+        }
+    }
+
     // P-09
     #[test]
     fn a_flood_is_turned_away_and_everybody_is_answered() {

@@ -150,12 +150,12 @@ impl Connection {
         Connection::over(connect(address), address)
     }
 
-    /// Whether there is something to be read.
+    /// Whether there is something to be read, be it that the server has closed it.
     pub(crate) fn has_answer(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let peeked = self.stream.peek(&mut [0; 1]);
         self.stream.set_nonblocking(false).unwrap();
-        peeked.is_ok()
+        !peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     /// Sends bytes without reading and without waiting for the server to take them.

@@ -17,6 +17,7 @@ rows! {
     "P-04" "All failures take the same time, also with an empty or a huge password.":
         "storage::users::a_sample_of_hashes_is_spread_over_all_users_and_never_large",
         "server::password::decoys::tests::unknown_names_have_the_kinds_of_hashes_that_users_have_in_the_same_proportions",
+        "server::password::hasher::tests::nobody_is_told_wrong_before_a_hash_was_made",
         "server::password::hasher::tests::only_the_right_password_of_a_known_user_is_right";
     "P-05" "A user has one canonical name; one that is too long is 400.":
         "password::a_name_that_cannot_be_one_is_malformed",
