@@ -12,7 +12,7 @@ use tracing::info;
 use super::State;
 use super::tag::{REQUEST_ID, Tag};
 use super::trace::Trace;
-use super::unread::Held;
+use super::unread::{Held, kept};
 
 /// What no endpoint answers, whatever its path, and the last answer on a connection before the server stops. A plain function between
 /// two services: one that is a future would put two boxes around every request. Those few with a chunked body, or with a trace, get one.
@@ -36,10 +36,7 @@ where
         }
         let response = named(request.into_response(refused.response()));
         finish(trace.as_deref(), &response);
-        return Either::Left(ready(Ok(match held {
-            Some(held) => held.until(response),
-            None => response,
-        })));
+        return Either::Left(ready(Ok(kept(held, response))));
     }
     let answer = next.call(request);
     let naming: Naming = if is_last { last } else { named };
@@ -48,10 +45,7 @@ where
         (held, trace) => Either::Right(Box::pin(async move {
             let response = naming(answer.await?);
             finish(trace.as_deref(), &response);
-            Ok(match held {
-                Some(held) => held.until(response),
-                None => response,
-            })
+            Ok(kept(held, response))
         })),
     })
 }

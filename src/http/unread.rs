@@ -26,12 +26,14 @@ where
 {
     let held = Held::of(&mut request);
     let answer = next.call(request);
-    async move {
-        let response = answer.await?;
-        Ok(match held {
-            Some(held) => held.until(response),
-            None => response,
-        })
+    async move { Ok(kept(held, answer.await?)) }
+}
+
+/// The answer, with what is held for it.
+pub(super) fn kept(held: Option<Held>, response: ServiceResponse) -> ServiceResponse {
+    match held {
+        Some(held) => held.until(response),
+        None => response,
     }
 }
 
@@ -60,7 +62,7 @@ impl Held {
     }
 
     /// Keeps hold until the answer is out.
-    pub(super) fn until(self, response: ServiceResponse) -> ServiceResponse {
+    fn until(self, response: ServiceResponse) -> ServiceResponse {
         response.map_body(|_, body| BoxBody::new(Holding { body, _held: self }))
     }
 }
