@@ -72,6 +72,8 @@ mod live;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod lost_answers;
+#[cfg(test)]
 mod malformed;
 #[cfg(test)]
 mod master_key;

@@ -48,13 +48,13 @@ rows! {
         "catalogue::refresh::r_01_a_good_refresh_writes_one_successor_and_marks_the_old_one_in_one_commit",
         "quotas::a_refresh_beyond_the_quota_uses_up_nothing";
     "R-02" "A token that comes again later: invalid_grant, and its family ends.":
-        "refresh::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
+        "lost_answers::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
         "remembered::what_a_node_remembers_of_a_token_does_not_decide_what_has_become_of_it",
         "outage::a_request_that_waited_for_a_node_that_stood_still_ends_no_login_and_a_replay_afterwards_does",
         "outage::what_was_exchanged_long_before_a_standstill_is_a_reuse_right_after_it_too",
         "catalogue::refresh::r_02_a_token_that_comes_again_ends_its_family_and_no_other";
     "R-03" "Then the newest token of the family: invalid_grant.":
-        "refresh::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
+        "lost_answers::a_replay_outside_the_window_or_after_the_successor_was_used_ends_the_family",
         "remembered::what_a_node_remembers_of_a_token_does_not_decide_what_has_become_of_it",
         "storage::families::a_family_is_revoked_once_and_the_first_reason_stays",
         "catalogue::refresh::r_02_a_token_that_comes_again_ends_its_family_and_no_other";
@@ -66,8 +66,8 @@ rows! {
         overruled "a retry within the window gets the same successor, unless the client wants none":
         "races::a_token_has_one_successor_and_none_after_an_acknowledged_end_on_sqlite",
         "races::a_token_has_one_successor_and_none_after_an_acknowledged_end_on_postgresql",
-        "refresh::within_the_window_a_retry_gets_the_very_same_successor",
-        "refresh::a_strict_client_gets_one_answer_and_a_late_replay_ends_the_family",
+        "lost_answers::within_the_window_a_retry_gets_the_very_same_successor",
+        "lost_answers::a_strict_client_gets_one_answer_and_a_late_replay_ends_the_family",
         "remembered::what_a_node_remembers_of_a_token_does_not_decide_what_has_become_of_it",
         "remembered::many_refreshes_at_once_of_a_node_that_remembers_them_are_each_their_own",
         "storage::rotations::of_64_that_use_one_token_on_two_nodes_one_rotates_it_and_one_successor_is_stored",
@@ -76,9 +76,9 @@ rows! {
         overruled "a retry within the window gets the same successor, unless the client wants none":
         "crashes::a_server_that_is_killed_at_any_step_breaks_no_promise_on_sqlite",
         "crashes::a_server_that_is_killed_at_any_step_breaks_no_promise_on_postgresql",
-        "refresh::within_the_window_a_retry_gets_the_very_same_successor",
-        "refresh::an_answer_that_was_lost_in_the_last_seconds_of_a_token_is_told_again",
-        "refresh::so_it_is_by_the_node_that_gave_the_token_out_when_another_exchanged_it";
+        "lost_answers::within_the_window_a_retry_gets_the_very_same_successor",
+        "lost_answers::an_answer_that_was_lost_in_the_last_seconds_of_a_token_is_told_again",
+        "lost_answers::so_it_is_by_the_node_that_gave_the_token_out_when_another_exchanged_it";
     "R-07" "Two rotations within one second, then the first token: invalid_grant.":
         "refresh::two_rotations_in_one_second_do_not_revive_the_first_token",
         "storage::families::a_token_is_used_once_and_its_successor_takes_its_place";
